@@ -1,0 +1,1 @@
+"""GPU kernels for vocabkit, and the plain PyTorch they are checked against."""

@@ -1,0 +1,155 @@
+"""`vocabkit bench`: measure tokenizers on text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vocabkit import console
+from vocabkit.cli import options
+from vocabkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from vocabkit.tokenizer.base import Tokenizer
+
+
+@click.group()
+def bench() -> None:
+    """Measure tokenizers: how long texts get, how fast they are encoded."""
+
+
+@bench.command("encode-length")
+@click.argument("tokenizers", nargs=-1, required=True)
+@click.option("--text", multiple=True, metavar="TEXT", help="File in any corpus format; may be repeated.")
+@click.option("--lang", metavar="CODE", help="Use this language's evaluation text and segmenter.")
+@click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records.")
+@options.as_json
+@click.pass_obj
+def encode_length(
+    registry: Registry,
+    tokenizers: tuple[str, ...],
+    text: tuple[str, ...],
+    lang: str | None,
+    field: str,
+    as_json: bool,
+) -> None:
+    """Compare how many tokens texts take; ratios are to the first tokenizer.
+
+    \b
+    Example:
+      vocabkit bench encode-length out ./Llama-3.2-1B --text held-out.txt
+    """
+    from vocabkit.measure.encode_length import encode_length as measure
+
+    opened = _open_all(tokenizers)
+    texts = _read_texts(registry, text, lang, field)
+    rows = measure(opened, texts, language=registry.language(lang) if lang else None)
+    if as_json:
+        console.result_json({"rows": [row.to_json() for row in rows]})
+        return
+    columns = [
+        "tokenizer",
+        "tokens",
+        "tokens/char",
+        "chars/token",
+        "bytes/token",
+        "byte share",
+        "new used",
+        "ratio",
+    ]
+    has_words = any(row.single_token_words is not None for row in rows)
+    if has_words:
+        columns.insert(-1, "1-token words")
+    for name, lines in texts:
+        mine = [row for row in rows if row.text == name]
+        cells = []
+        for row in mine:
+            cell = [
+                row.tokenizer,
+                f"{row.tokens:,}",
+                f"{row.tokens_per_character:.3f}",
+                f"{row.characters_per_token:.3f}",
+                f"{row.bytes_per_token:.2f}",
+                f"{row.byte_share:.1%}",
+                "-" if row.new_tokens_used is None else f"{row.new_tokens_used:.1%}",
+                f"{row.ratio:.3f}",
+            ]
+            if has_words:
+                cell.insert(-1, "-" if row.single_token_words is None else f"{row.single_token_words:.1%}")
+            cells.append(cell)
+        characters = sum(map(len, lines))
+        segmenter = f", words by {mine[0].segmenter}" if mine[0].segmenter else ""
+        console.table(f"{name}: {len(lines):,} lines, {characters:,} characters{segmenter}", columns, cells)
+
+
+@bench.command()
+@click.argument("tokenizers", nargs=-1, required=True)
+@click.option("--text", multiple=True, metavar="TEXT", help="File in any corpus format; may be repeated.")
+@click.option("--lang", metavar="CODE", help="Use this language's evaluation text, and learn on its sample corpus.")
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Alternating runs; medians count.")
+@click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records.")
+@options.as_json
+@click.pass_obj
+def speed(
+    registry: Registry,
+    tokenizers: tuple[str, ...],
+    text: tuple[str, ...],
+    lang: str | None,
+    runs: int,
+    field: str,
+    as_json: bool,
+) -> None:
+    """Time encoding and decoding, and learning 1,000 tokens from the texts when --lang is given."""
+    from vocabkit.measure.speed import speed as measure
+
+    opened = _open_all(tokenizers)
+    lines = [line for _, found in _read_texts(registry, text, lang, field) for line in found]
+    learner = registry.learner(registry.language(lang).learner) if lang else None
+    rows = measure(opened, lines, runs=runs, language=registry.language(lang) if lang else None, learner=learner)
+    if as_json:
+        console.result_json({"rows": [row.to_json() for row in rows]})
+        return
+    cells = [
+        [
+            row.tokenizer,
+            row.engine,
+            f"{row.encode_mb_per_second:.2f}",
+            f"{row.decode_mb_per_second:.2f}",
+            "-" if row.learn_seconds is None else f"{row.learn_seconds:.2f}",
+        ]
+        for row in rows
+    ]
+    columns = ["tokenizer", "engine", "encode MB/s", "decode MB/s", "learn s"]
+    console.table(f"{sum(len(line.encode()) for line in lines) / 1e6:.2f} MB, median of {runs} runs", columns, cells)
+
+
+def _open_all(names: tuple[str, ...]) -> list[tuple[str, Tokenizer, int | None]]:
+    """Open each tokenizer; one that vocabkit extended also says where its new ids begin."""
+    from vocabkit.manifest import read_manifest
+    from vocabkit.tokenizer import open_tokenizer
+
+    opened: list[tuple[str, Tokenizer, int | None]] = []
+    for name in names:
+        manifest = read_manifest(Path(name)) if Path(name).is_dir() else None
+        first_new = manifest["base"]["size"] if manifest and "base" in manifest else None
+        opened.append((name, open_tokenizer(name), first_new))
+    return opened
+
+
+def _read_texts(
+    registry: Registry, specs: tuple[str, ...], lang: str | None, field: str
+) -> list[tuple[str, list[str]]]:
+    from vocabkit.cli.texts import read_lines
+
+    texts = [(spec, read_lines(spec, registry, field=field)) for spec in specs]
+    if not specs:
+        if not lang:
+            raise click.UsageError("name a text with --text, or a language with --lang")
+        evaluation = registry.language(lang).evaluation_text
+        texts = [(f"{lang} evaluation text", [line for line in evaluation.splitlines() if line])]
+    empty = next((name for name, lines in texts if not lines), None)
+    if empty is not None:
+        raise click.UsageError(f"{empty} holds no text")
+    return texts

@@ -1,0 +1,17 @@
+"""vocabkit's own commands, in the order in which `vocabkit --help` lists them."""
+
+from __future__ import annotations
+
+import click
+
+from vocabkit.cli.bench import bench
+from vocabkit.cli.extend import extend
+from vocabkit.cli.installed import languages, plugins
+from vocabkit.cli.learn import learn
+from vocabkit.cli.verify import verify
+
+
+def add_commands(cli: click.Group) -> None:
+    """Add every command to `cli`."""
+    for command in (extend, learn, verify, bench, languages, plugins):
+        cli.add_command(command)

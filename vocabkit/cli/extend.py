@@ -1,0 +1,212 @@
+"""`vocabkit extend`: a base tokenizer and text in, an extended and proven tokenizer out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vocabkit import console
+from vocabkit.cli import options
+from vocabkit.errors import VocabkitError
+from vocabkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from vocabkit.language import Language
+    from vocabkit.tokenizer.base import Tokenizer
+    from vocabkit.vocabulary.extend import Extended, Merger
+    from vocabkit.vocabulary.vocabulary_file import Vocabulary
+
+DEFAULT_SIZE = 12_000
+
+
+@click.command()
+@click.option("--lang", metavar="CODE", help="Language, as `vocabkit languages` lists it.")
+@options.base
+@click.option(
+    "--vocabulary", type=click.Path(path_type=Path), metavar="V",
+    help="Merge this instead of learning: output of `vocabkit learn`, a .model, a tokenizer.json, a word list.",
+)  # fmt: skip
+@click.option("--size", type=click.IntRange(1), help="New tokens.  [default: 12000, or all of --vocabulary]")
+@options.learning
+@click.option(
+    "--merger", metavar="NAME", help="ranked, union or bridge.  [default: the language's; bridge for foreign]"
+)
+@click.option("--recipe", metavar="NAME", help="Reproduce a published merge to the byte: chinese-llama.")
+@click.option("--add-special", multiple=True, metavar="TOKEN", help="Append a special token; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@options.output
+@options.force
+@options.as_json
+@click.pass_obj
+def extend(
+    registry: Registry,
+    /,
+    lang: str | None,
+    base: str,
+    vocabulary: Path | None,
+    size: int | None,
+    merger: str | None,
+    recipe: str | None,
+    add_special: tuple[str, ...],
+    dry_run: bool,
+    output: Path,
+    force: bool,
+    as_json: bool,
+    **learning: Any,
+) -> int:
+    """Extend a base tokenizer with a language, and prove that nothing else broke.
+
+    \b
+    Examples:
+      vocabkit extend --lang zh -o llm-zh
+      vocabkit extend --lang zh --base ./Llama-3.2-1B --corpus books/ --size 20000 -o out
+      vocabkit extend --lang zh --base tokenizer.model --vocabulary other.model -o out
+    """
+    from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.tokenizer import open_tokenizer
+    from vocabkit.vocabulary.extend import extend as run
+    from vocabkit.vocabulary.vocabulary_file import read_vocabulary
+
+    if not lang and not recipe:
+        raise click.UsageError("name the language with --lang; `vocabkit languages` lists them")
+    language = registry.language(lang or "zh")
+    if vocabulary and learning["corpus"]:
+        raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
+    tokenizer = open_tokenizer(base)
+    chosen = LearningOptions(**learning)
+    arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
+    if dry_run:
+        _print_plan(tokenizer, language, size or DEFAULT_SIZE, chosen.corpus, vocabulary, as_json)
+        return 0
+    _check_output(output, force)
+    with console.progress(as_json) as progress:
+        if vocabulary:
+            new = read_vocabulary(vocabulary)
+            new = new if size is None else _first(new, size)
+            inputs = [] if new.source is None else [new.source]
+            arguments |= {"vocabulary": str(vocabulary)}
+        else:
+            new, inputs = learn_vocabulary(registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress)
+            arguments |= {"size": size or DEFAULT_SIZE, **chosen.to_manifest(language)}
+        merge, name = _merger(registry, language, new, merger, recipe, add_special)
+        extended = run(
+            tokenizer,
+            new,
+            language,
+            merge,
+            output,
+            add_special=() if recipe else add_special,
+            arguments=arguments | {"merger": name, "add_special": list(add_special)},
+            inputs=inputs,
+            force=force,
+            progress=lambda check: progress.step(f"Proving {check}"),
+        )
+    _report(tokenizer, language, extended, base, as_json)
+    # A recipe is asked for with its faults; anything else that breaks a guarantee is a failure.
+    return 0 if extended.certificate.ok or recipe else 1
+
+
+def _check_output(output: Path, force: bool) -> None:
+    """Refuse an existing output before an hour of learning, not after."""
+    from vocabkit.files import check_target
+
+    check_target(output, force)
+
+
+def _first(vocabulary: Vocabulary, size: int) -> Vocabulary:
+    if size > len(vocabulary):
+        raise VocabkitError(
+            f"{vocabulary.source} holds only {len(vocabulary):,} tokens; use --size {len(vocabulary)}, or learn more"
+        )
+    return vocabulary.first(size)
+
+
+def _merger(
+    registry: Registry,
+    language: Language,
+    vocabulary: Vocabulary,
+    merger: str | None,
+    recipe: str | None,
+    add_special: tuple[str, ...],
+) -> tuple[Merger, str]:
+    from vocabkit.vocabulary.recipes import find_recipe
+
+    if recipe:
+        return find_recipe(recipe)(add_special), recipe
+    name = merger or (language.merger if vocabulary.pieces is None else "bridge")
+    return registry.merger(name), name
+
+
+def _print_plan(
+    tokenizer: Tokenizer, language: Language, size: int, corpus: Any, vocabulary: Path | None, as_json: bool
+) -> None:
+    from vocabkit.vocabulary.checks import padded_rows
+
+    rows = padded_rows(tokenizer, tokenizer.size + size)
+    source = str(vocabulary) if vocabulary else ", ".join(corpus or [language.sample_corpus or "?"])
+    plan = {
+        "base": str(tokenizer.source),
+        "family": tokenizer.family,
+        "base_size": tokenizer.size,
+        "new_tokens": size,
+        "size": tokenizer.size + size,
+        "padded_size": rows,
+        "from": source,
+    }
+    if as_json:
+        console.result_json(plan)
+        return
+    console.result(
+        f"Would add {size:,} {language.name} tokens from {source} to {tokenizer.source} ({tokenizer.family}):"
+    )
+    console.result(
+        f"{tokenizer.size:,} tokens become {tokenizer.size + size:,} in {rows:,} rows. Nothing was written."
+    )
+
+
+def _report(base: Tokenizer, language: Language, extended: Extended, base_name: str, as_json: bool) -> None:
+    from vocabkit.measure.encode_length import encode_length
+
+    lines = [line for line in language.evaluation_text.splitlines() if line]
+    tokenizers = [("base", base, None), ("extended", extended.tokenizer, base.size)]
+    rows = encode_length(tokenizers, [(f"{language.code} evaluation text", lines)] if lines else [])
+    if as_json:
+        console.result_json(
+            {
+                "output": str(extended.output),
+                "family": base.family,
+                "base_size": base.size,
+                "new_tokens": len(extended.merged.added),
+                "bridges": len(extended.merged.bridges),
+                "dropped": len(extended.merged.dropped),
+                "size": extended.tokenizer.size,
+                "padded_size": extended.rows,
+                "certificate": extended.certificate.to_json(),
+                "encode_length": [row.to_json() for row in rows],
+            }
+        )
+        return
+    number = len(extended.merged.added)
+    console.result(
+        f"Added {number:,} {language.name} tokens to {base_name}: {base.size:,} -> {extended.tokenizer.size:,}"
+    )
+    if extended.merged.bridges:
+        console.result(f"  {len(extended.merged.bridges):,} of them are bridges, which others are merged from")
+    for piece, reason in list(extended.merged.dropped.items())[:3]:
+        console.result(f"  left out {piece!r}: {reason}")
+    if len(extended.merged.dropped) > 3:
+        console.result(f"  ... {len(extended.merged.dropped):,} left out in all, listed in vocabkit.json")
+    if rows:
+        before, after = rows
+        saved = 1 - after.tokens / max(before.tokens, 1)
+        console.result(
+            f"Gained: {before.tokens_per_character:.3f} -> {after.tokens_per_character:.3f} tokens per character on "
+            f"{before.text} ({saved:.0%} fewer tokens)"
+        )
+    state = "holds" if extended.certificate.ok else f"FAILED: {', '.join(extended.certificate.failed)}"
+    console.result(f"Certificate {state}")
+    console.certificate(extended.certificate)
+    console.result(f"Files: {extended.output}/ ({extended.rows:,} embedding rows when a model is resized)")
+    console.result(f"Next: vocabkit bench encode-length {extended.output} {base_name} --lang {language.code}")

@@ -1,0 +1,70 @@
+"""Options that several commands share, with the same meaning everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+# More workers than this wait for the parent, which merges their counts.
+MAX_WORKERS = 8
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 512M, 2G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes that `value` stands for."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(value).strip().lower())
+        if not match:
+            self.fail(f"{value!r} is no size; write for example 512M or 2G", param, ctx)
+        return int(float(match[1]) * UNITS[match[2]])
+
+
+output = click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+force = click.option("--force", is_flag=True, help="Replace an output folder that vocabkit wrote.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document on stdout.")
+lang = click.option("--lang", required=True, metavar="CODE", help="Language, as `vocabkit languages` lists it.")
+base = click.option(
+    "--base", default="starter", metavar="TOKENIZER",
+    help="Model folder, tokenizer.json, .model, tiktoken file or hub id.  [default: the one of the extra `starter`]",
+)  # fmt: skip
+
+
+def learning(command: Command) -> Command:
+    """Add what decides how tokens are learned from text."""
+    options = (
+        click.option(
+            "--corpus", multiple=True, metavar="TEXT",
+            help="File, folder, glob, `-`, wordfreq:CODE or hf:NAME; may be repeated.  [default: the language's own]",
+        ),
+        click.option("--max-length", type=click.IntRange(1), default=None, help="Longest token, in characters."),
+        click.option("--min-count", type=click.IntRange(1), default=2, show_default=True, help="Rarest token."),
+        click.option("--bridges/--no-bridges", default=True, help="Learn beginnings of characters where needed."),
+        click.option("--normalize", is_flag=True, help="Apply the language's normalisation to the corpus."),
+        click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records."),
+        click.option(
+            "--on-bad-text", type=click.Choice(["skip", "replace", "error"]), default="skip", show_default=True,
+            help="What to do with text that cannot be read; it is always counted and reported.",
+        ),
+        click.option("--workers", type=click.IntRange(1), default=None, help="Counting processes.  [default: cores]"),
+        click.option("--max-memory", type=Size(), default="2G", show_default=True, help="Bound on counted spans."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def default_workers() -> int:
+    """Return how many processes count when nobody says."""
+    return min(MAX_WORKERS, os.cpu_count() or 1)

@@ -1,0 +1,66 @@
+"""`vocabkit verify`: prove that a tokenizer extends another one and changes nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vocabkit import console
+from vocabkit.cli import options
+from vocabkit.plugins import Registry
+
+MAX_LINES = 20_000
+
+
+@click.command()
+@click.argument("tokenizer")
+@click.option("--against", required=True, metavar="BASE", help="The tokenizer it was made from.")
+@click.option("--lang", metavar="CODE", help="Whose script may change.  [default: as recorded, or guessed]")
+@click.option("--text", multiple=True, metavar="TEXT", help="Compare on the lines of this file too; may be repeated.")
+@options.as_json
+@click.pass_obj
+def verify(
+    registry: Registry, tokenizer: str, against: str, lang: str | None, text: tuple[str, ...], as_json: bool
+) -> int:
+    """Check the guarantees G1-G9 and G12 of an extended tokenizer, whoever made it.
+
+    \b
+    Example:
+      vocabkit verify out --against ./Llama-3.2-1B
+      vocabkit verify chinese_llama2.model --against llama-tokenizer.model --json
+
+    Exit code 1 when a guarantee does not hold.
+    """
+    from vocabkit.cli.texts import read_lines
+    from vocabkit.manifest import read_manifest
+    from vocabkit.tokenizer import open_tokenizer
+    from vocabkit.vocabulary.verify import verify as run
+
+    folder = Path(tokenizer) if Path(tokenizer).is_dir() else None
+    manifest: dict[str, Any] = (read_manifest(folder) if folder else None) or {}
+    code = lang or manifest.get("language")
+    lines = [line for spec in text for line in read_lines(spec, registry, MAX_LINES)]
+    candidate, base = open_tokenizer(tokenizer), open_tokenizer(against)
+    if candidate.size <= base.size and candidate.id_table == base.id_table:
+        console.note("note: the two tokenizers have the same tokens")
+    with console.progress(as_json) as progress:
+        certificate = run(
+            candidate,
+            base,
+            folder=folder,
+            language=registry.language(code) if code else None,
+            added_specials=manifest.get("added_special", []),
+            texts=lines,
+            progress=lambda check: progress.step(f"Proving {check}"),
+        )
+    if as_json:
+        console.result_json(certificate.to_json())
+    else:
+        failed = ", ".join(certificate.failed)
+        console.result(
+            f"{tokenizer} against {against}: " + (f"FAILED {failed}" if failed else "every guarantee holds")
+        )
+        console.certificate(certificate)
+    return 0 if certificate.ok else 1

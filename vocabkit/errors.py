@@ -1,0 +1,38 @@
+"""What can go wrong, as types.
+
+VocabkitError            anything a user can mend; printed as one line, exit code 1
+├── UnknownNameError     a language, merger, reader or recipe that is not installed
+├── BadTextError         text that cannot be read under the chosen policy
+└── TokenizerError       a tokenizer that cannot be opened, extended or written
+
+A message says what happened, with the value, and then what to do about it.
+Everything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VocabkitError(Exception):
+    """Something the user can mend; `str(error)` is one line."""
+
+
+class UnknownNameError(VocabkitError):
+    """A name that no plugin offers; the message names the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        self.name = name
+
+
+class BadTextError(VocabkitError):
+    """Text that is not valid under `--on-bad-text error`, with its file and offset."""
+
+
+class TokenizerError(VocabkitError):
+    """A tokenizer file that cannot be opened, understood, extended or written."""

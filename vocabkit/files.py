@@ -1,0 +1,119 @@
+"""Folders that appear whole or not at all, and checksums."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vocabkit.errors import VocabkitError
+
+MANIFEST = "vocabkit.json"
+
+
+@contextmanager
+def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `target` that takes its place when the block ends well.
+
+    Everything is flushed to disk before the rename, so a kill at any instant leaves the old folder or the new one.
+    Raises VocabkitError when `target` exists and `force` is not set, or when the disk is full.
+    """
+    target = Path(os.path.abspath(target))
+    check_target(target, force)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        temporary = target.parent / f".{target.name}.{os.getpid()}.partial"
+        temporary.mkdir()
+    except OSError as error:
+        raise VocabkitError(f"cannot write beside {target}: {error.strerror}; choose another --output") from error
+    try:
+        yield temporary
+        _flush(temporary)
+        _swap(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise VocabkitError(
+                f"no space left on the disk of {target.parent}; nothing was written there, free some and run again"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Raise VocabkitError when `target` may not be written: it is there, and `force` does not apply."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise VocabkitError(f"{target} is a file; choose another --output")
+    if not any(target.iterdir()):
+        return
+    if not force:
+        raise VocabkitError(f"{target} exists; choose another --output, or replace it with --force")
+    if not (target / MANIFEST).is_file():
+        raise VocabkitError(f"{target} was not written by vocabkit (it has no {MANIFEST}); choose another --output")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what a killed run left behind; a folder of a process that still runs is kept."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.partial")
+    for sibling in target.parent.iterdir():
+        match = pattern.fullmatch(sibling.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process_id != os.getpid()
+
+
+def _flush(folder: Path) -> None:
+    """Write every file and folder below `folder` through to the disk."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _fsync(Path(parent) / name)
+        _fsync(Path(parent))
+
+
+def _fsync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    if target.exists():
+        if any(target.iterdir()):
+            # Two renames: in between there is the old folder under another name, and never a half one.
+            old = target.parent / f".{target.name}.{os.getpid()}.old.partial"
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            target.rmdir()
+            temporary.rename(target)
+    else:
+        temporary.rename(target)
+    _fsync(target.parent)

@@ -1,0 +1,74 @@
+"""What a language plugin hands over: one `Language`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vocabkit.errors import VocabkitError
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language that a tokenizer can be taught.
+
+    code: BCP 47 tag, the word after `--lang`.
+    scripts: inclusive code point ranges of the language's own characters.  Every new token holds at least
+        one of them, so text without them is segmented exactly as before.
+    punctuation: marks that may stand inside a token beside the language's own characters.
+    normalize: text -> text, applied to the corpus only under `--normalize`; it must be idempotent.
+    segment: text -> words that join to the text again; used for word metrics and never for learning.
+    segmenter: name and version of `segment`, printed with every figure that depends on it.
+    sample_corpus: what `extend` learns from when no corpus is named, for example "wordfreq:zh".
+    evaluation_text: paragraphs on which gains are measured; never part of the sample corpus.
+    max_token_length: longest token worth learning, in characters; small corpora learn boilerplate otherwise.
+    learner, merger: names of the methods this language prefers.
+    """
+
+    code: str
+    name: str
+    scripts: tuple[tuple[int, int], ...]
+    punctuation: str = ""
+    normalize: Callable[[str], str] | None = None
+    segment: Callable[[str], list[str]] | None = None
+    segmenter: str = ""
+    sample_corpus: str | None = None
+    evaluation_text: str = field(default="", repr=False)
+    samples: tuple[str, ...] = field(default=(), repr=False)
+    max_token_length: int = 16
+    learner: str = "continued-bpe"
+    merger: str = "ranked"
+
+    def owns(self, character: str) -> bool:
+        """Return whether `character` belongs to the language's scripts."""
+        code_point = ord(character)
+        return any(first <= code_point <= last for first, last in self.scripts)
+
+
+def check_language(language: Language) -> None:
+    """Raise VocabkitError unless `language` keeps what its fields promise: a plugin author's whole test suite."""
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise VocabkitError(f"language {language.code!r}: {what}")
+
+    texts = [*language.samples, *language.evaluation_text.splitlines()]
+    require(bool(language.code and language.name), "give it a code and a name")
+    require(bool(language.scripts), "declare at least one range of code points in `scripts`")
+    require(all(first <= last for first, last in language.scripts), "a script range ends before it begins")
+    require(bool(language.samples), "give at least one sample sentence in `samples`")
+    for text in language.samples:
+        require(any(language.owns(c) for c in text), f"sample {text!r} has no character of the declared scripts")
+    for mark in language.punctuation:
+        is_mark = unicodedata.category(mark)[0] in "PS"
+        require(is_mark, f"punctuation holds {mark!r}, which is neither punctuation nor a symbol")
+        require(not mark.isascii(), f"punctuation holds {mark!r}: ASCII marks belong to every language's text")
+    if language.segment:
+        require(bool(language.segmenter), "name the segmenter and its version in `segmenter`")
+    for text in texts:
+        if language.normalize:
+            once = language.normalize(text)
+            require(language.normalize(once) == once, f"normalize is not idempotent on {text!r}")
+        if language.segment:
+            require("".join(language.segment(text)) == text, f"segment loses or invents text in {text!r}")

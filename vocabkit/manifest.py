@@ -1,0 +1,58 @@
+"""`vocabkit.json`: what a folder is, how it was made and the checksum of every file in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vocabkit.errors import VocabkitError
+from vocabkit.files import MANIFEST, sha256
+
+LIBRARIES = ("vocabkit", "numpy", "sentencepiece", "tokenizers")
+
+
+def write_manifest(
+    folder: Path, command: str, *, arguments: Mapping[str, Any], inputs: Sequence[Path], **facts: Any
+) -> None:
+    """Describe `folder` in its manifest; call it last, when every other file is there.
+
+    The manifest holds no time and no machine, so the same inputs give the same bytes.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    manifest = {
+        "command": command,
+        "arguments": dict(arguments),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "inputs": [{"name": path.name, "sha256": sha256(path)} for path in inputs],
+        **facts,
+        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+    }
+    text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of `folder`, None when there is none; raises VocabkitError when it is damaged."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise VocabkitError(f"{path} is damaged ({error}); make the folder again") from error
+    if not isinstance(manifest, dict) or "files" not in manifest:
+        raise VocabkitError(f"{path} is no manifest of vocabkit; make the folder again")
+    return manifest
+
+
+def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the files of `folder` that are missing or differ from their checksum in the manifest."""
+    wrong = []
+    for name, checksum in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != checksum:
+            wrong.append(name)
+    return wrong

@@ -1,0 +1,1 @@
+"""Measure tokenizers on text."""

@@ -1,0 +1,169 @@
+"""Find plugins, load them one by one, and collect what they offer.
+
+A plugin is an entry point in the group `vocabkit` whose value is a module.  One that cannot be loaded is
+kept, with its error, so that `vocabkit plugins` can name it; everything else works without it.
+`VOCABKIT_PLUGINS=a,b` loads only those (and the core), `VOCABKIT_PLUGINS=` only the core.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from vocabkit import hookspecs
+from vocabkit.errors import UnknownNameError, VocabkitError
+from vocabkit.language import Language
+
+if TYPE_CHECKING:
+    import click
+
+Offered = TypeVar("Offered")
+
+GROUP = "vocabkit"
+CORE = "core"
+
+
+@dataclass
+class Plugin:
+    """One plugin as found: its name, the distribution it came from, what it offers, or why it failed."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    offers: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+@dataclass
+class Registry:
+    """Everything the loaded plugins offer, by name."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    languages: dict[str, Language] = field(default_factory=dict)
+    corpus_readers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    learners: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    mergers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    _manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP), repr=False)
+
+    def language(self, code: str) -> Language:
+        """Return the language registered as `code`; raises UnknownNameError with the nearest known code."""
+        return self._get("language", self.languages, code)
+
+    def learner(self, name: str) -> Callable[..., Any]:
+        """Return the learner registered as `name`."""
+        return self._get("learner", self.learners, name)
+
+    def merger(self, name: str) -> Callable[..., Any]:
+        """Return the merger registered as `name`."""
+        return self._get("merger", self.mergers, name)
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands to `cli`; a plugin that fails is reported, not raised."""
+        for plugin in self.plugins:
+            if plugin.error is None:
+                known = set(cli.commands)
+                self._call(plugin, "register_commands", cli=cli)
+                plugin.offers += [f"command {name}" for name in cli.commands if name not in known]
+
+    def _get(self, kind: str, table: Mapping[str, Offered], name: str) -> Offered:
+        if name not in table:
+            raise UnknownNameError(kind, name, table)
+        return table[name]
+
+    def _call(self, plugin: Plugin, hook: str, **arguments: Any) -> None:
+        """Call one hook of one plugin: pluggy does not tell a callback who is calling."""
+        others = [p for n, p in self._manager.list_name_plugin() if n != plugin.name and p is not None]
+        try:
+            self._manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
+        except DuplicateNameError:
+            raise
+        except Exception as error:
+            plugin.error = f"{hook} failed: {type(error).__name__}: {error}"
+
+
+class DuplicateNameError(VocabkitError):
+    """Two plugins offer the same name."""
+
+
+def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, object] | None = None) -> Registry:
+    """Load the installed plugins and return what they offer.
+
+    environ: where VOCABKIT_PLUGINS is read, `os.environ` by default.
+    extra: further plugins by name (modules or objects with hook implementations), for tests and notebooks.
+    Raises VocabkitError when two plugins offer the same name.
+    """
+    registry = Registry()
+    registry._manager.add_hookspecs(hookspecs)
+    for entry_point in _chosen(os.environ if environ is None else environ):
+        distribution = entry_point.dist
+        plugin = Plugin(
+            entry_point.name,
+            entry_point.value,
+            distribution.name if distribution else "?",
+            distribution.version if distribution else "?",
+        )
+        try:
+            loaded = entry_point.load()
+        # Any exception at all may come out of somebody else's module, and must not take the others down.
+        except Exception as error:
+            plugin.error = f"cannot be imported: {type(error).__name__}: {error}"
+            registry.plugins.append(plugin)
+            continue
+        _add(registry, plugin, loaded)
+    for name, loaded in (extra or {}).items():
+        _add(registry, Plugin(name, getattr(loaded, "__name__", repr(loaded)), "(given)", ""), loaded)
+    return registry
+
+
+def _chosen(environ: Mapping[str, str]) -> list[EntryPoint]:
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name != CORE, point.name))
+    limit = environ.get("VOCABKIT_PLUGINS")
+    if limit is None:
+        return found
+    wanted = {name.strip() for name in limit.split(",") if name.strip()}
+    unknown = wanted - {point.name for point in found}
+    if unknown:
+        raise UnknownNameError("plugin in VOCABKIT_PLUGINS", min(unknown), (point.name for point in found))
+    return [point for point in found if point.name == CORE or point.name in wanted]
+
+
+def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
+    registry.plugins.append(plugin)
+    try:
+        registry._manager.register(loaded, name=plugin.name)
+        registry._manager.check_pending()
+    except Exception as error:
+        plugin.error = f"cannot be registered: {type(error).__name__}: {error}"
+        return
+    owners = {name: other for other in registry.plugins for name in other.offers}
+
+    def keep(kind: str, table: dict[str, Any], name: str, thing: Any) -> None:
+        offer = f"{kind} {name}"
+        if name in table:
+            other = owners.get(offer, plugin).name
+            raise DuplicateNameError(
+                f"{kind} {name!r} is offered by both plugin {other!r} and plugin {plugin.name!r}; "
+                f"uninstall one, or choose with VOCABKIT_PLUGINS"
+            )
+        table[name] = thing
+        plugin.offers.append(offer)
+
+    def keep_language(language: Language) -> None:
+        keep("language", registry.languages, language.code, language)
+
+    registry._call(plugin, "register_languages", register=keep_language)
+    tables = (
+        ("corpus reader", registry.corpus_readers, "register_corpus_readers"),
+        ("learner", registry.learners, "register_learners"),
+        ("merger", registry.mergers, "register_mergers"),
+    )
+    for kind, table, hook in tables:
+        if plugin.error is None:
+            registry._call(plugin, hook, register=partial(keep, kind, table))

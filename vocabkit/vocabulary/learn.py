@@ -1,0 +1,47 @@
+"""Learn new tokens for a language from counted spans of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from vocabkit.errors import VocabkitError
+from vocabkit.language import Language
+from vocabkit.tokenizer.base import NewToken, Tokenizer
+from vocabkit.vocabulary.continued_bpe import learn_merges
+from vocabkit.vocabulary.spans import TokenRules
+
+
+def learn(
+    base: Tokenizer,
+    language: Language,
+    spans: Mapping[str, int],
+    *,
+    size: int,
+    max_length: int = 16,
+    min_count: int = 2,
+    bridges: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[NewToken]:
+    """Return `size` new tokens in learning order, by continued BPE on the base's segmentation of `spans`.
+
+    spans: prepared span -> occurrences, as `SpanCutter` cuts them.
+    max_length: characters in a token, the word-boundary mark not counted.
+    bridges: whether beginnings of characters may be learned where the base spells a character with three tokens.
+    Raises VocabkitError when the spans do not support that many tokens.
+    """
+    if not spans:
+        raise VocabkitError(
+            f"the corpus holds no {language.name} text; check --lang {language.code} and the files given to --corpus"
+        )
+    units = base.units(list(spans))
+    weights = np.fromiter(spans.values(), np.int64, len(spans))
+    rules = TokenRules(language, base.preparer().mark, frozenset(base.special_tokens), max_length, bridges)
+    learned = learn_merges(base, units, weights, size=size, may_learn=rules, min_count=min_count, progress=progress)
+    if len(learned) < size:
+        raise VocabkitError(
+            f"the corpus supports only {len(learned):,} of the {size:,} tokens asked for (each must occur at least "
+            f"{min_count} times); use --size {len(learned)} or add text with --corpus"
+        )
+    return learned

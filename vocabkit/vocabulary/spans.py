@@ -1,0 +1,106 @@
+"""Cut text into the spans that new tokens are learned from, and say which tokens may be learned."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from vocabkit.language import Language
+from vocabkit.tokenizer.base import Preparer
+
+# Format characters that some scripts need inside words; every other one is invisible and never learned.
+JOINERS = "\u200c\u200d"
+
+
+@dataclass
+class SpanCutter:
+    """Cuts prepared text into runs of the language's characters; picklable, for worker processes.
+
+    A span is a run of the language's characters and its punctuation, with the word-boundary mark before it,
+    and holds at least one character of the language's scripts.  Nothing is learned across its ends, so text
+    without the scripts has no span and can never change.
+    """
+
+    preparer: Preparer
+    language: Language
+    normalize: bool = False
+
+    def __call__(self, text: str, starts: bool, lines: bool) -> list[str]:
+        """Return the spans of `text`.
+
+        starts: `text` begins a document (else it goes on with one).  lines: so does every line of it.
+        """
+        if self.normalize and self.language.normalize:
+            text = self.language.normalize(text)
+        return self._pattern.findall(self.preparer(text, starts, lines))
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        own = own_characters(self.language)
+        both = own + re.escape(self.language.punctuation)
+        mark = re.escape(self.preparer.mark)
+        marks = f"[{re.escape(self.language.punctuation)}]*" if self.language.punctuation else ""
+        return re.compile(f"{mark}?{marks}[{own}][{both}]*")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_pattern"}
+
+
+@dataclass
+class TokenRules:
+    """Decides whether a token may be learned.
+
+    Refused: tokens without a character of the language's scripts, longer than `max_length` characters (the
+    word-boundary mark not counted), several characters with a digit among them (models split numbers on
+    purpose), with control, bidirectional, private or surrogate characters, and look-alikes of special tokens.
+    bridges: whether the beginning of a character may be learned where the base spells it with three tokens.
+    """
+
+    language: Language
+    mark: str
+    special_tokens: Collection[str]
+    max_length: int
+    bridges: bool = True
+
+    def __call__(self, token: bytes) -> bool:
+        try:
+            text = token.decode()
+        except UnicodeDecodeError as error:
+            return self.bridges and self._is_bridge(token, error)
+        letters = text.removeprefix(self.mark)
+        if len(letters) > self.max_length or not self._own.search(letters):
+            return False
+        categories = {unicodedata.category(c) for c in letters if c not in JOINERS}
+        if categories & {"Cc", "Cf", "Cs", "Co", "Cn"} or (len(letters) > 1 and "Nd" in categories):
+            return False
+        return not any(letters in special or special in letters for special in self.special_tokens)
+
+    def _is_bridge(self, token: bytes, error: UnicodeDecodeError) -> bool:
+        """Allow the beginning of a character when every character that begins so is the language's own."""
+        if error.start > 0 or error.reason != "unexpected end of data":
+            return False
+        first, last = _range_of_prefix(token)
+        return any(low <= first and last <= high for low, high in self.language.scripts)
+
+    @cached_property
+    def _own(self) -> re.Pattern[str]:
+        return re.compile(f"[{own_characters(self.language)}]")
+
+
+def own_characters(language: Language) -> str:
+    """Return the language's scripts as the inside of a regular expression's character class."""
+    return "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in language.scripts)
+
+
+def _range_of_prefix(prefix: bytes) -> tuple[int, int]:
+    """Return the first and last code point whose UTF-8 begins with `prefix`: b"\\xe4\\xbd" -> (0x4F40, 0x4F7F)."""
+    length = 2 if prefix[0] < 0xE0 else 3 if prefix[0] < 0xF0 else 4
+    value = prefix[0] & (0xFF >> (length + 1))
+    for byte in prefix[1:]:
+        value = value << 6 | byte & 0x3F
+    missing = 6 * (length - len(prefix))
+    return value << missing, (value + 1 << missing) - 1
