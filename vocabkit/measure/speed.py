@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from vocabkit.errors import VocabkitError
-from vocabkit.language import Language
 from vocabkit.tokenizer.base import Tokenizer
-
-LEARN_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -37,10 +31,12 @@ def speed(
     lines: Sequence[str],
     *,
     runs: int = 5,
-    language: Language | None = None,
-    learner: Callable[..., Any] | None = None,
+    learn: Callable[[Tokenizer, Sequence[str]], None] | None = None,
 ) -> list[Speed]:
-    """Return a row per engine; the engines take turns, so that a slow moment of the machine hits all alike."""
+    """Return a row per engine; the engines take turns, so that a slow moment of the machine hits all alike.
+
+    learn: what is timed as learning, once per tokenizer.
+    """
     megabytes = sum(len(line.encode()) for line in lines) / 1e6
     jobs = [
         (name, engine, encode, tokenizer)
@@ -59,20 +55,13 @@ def speed(
             decoding[number].append(time.perf_counter() - middle)
     rows = []
     for number, (name, engine, _, tokenizer) in enumerate(jobs):
-        seconds = _learn_seconds(tokenizer, lines, language, learner) if language and learner else None
+        seconds = _seconds(learn, tokenizer, lines) if learn else None
         encode_rate, decode_rate = (megabytes / median(times[number]) for times in (encoding, decoding))
         rows.append(Speed(name, engine, round(encode_rate, 3), round(decode_rate, 3), seconds))
     return rows
 
 
-def _learn_seconds(
-    tokenizer: Tokenizer, lines: Sequence[str], language: Language, learner: Callable[..., Any]
-) -> float:
-    from vocabkit.vocabulary.spans import SpanCutter
-
+def _seconds(learn: Callable[[Tokenizer, Sequence[str]], None], tokenizer: Tokenizer, lines: Sequence[str]) -> float:
     start = time.perf_counter()
-    spans = Counter(SpanCutter(tokenizer.preparer(), language)("\n".join(lines), True, True))
-    # A text too small for so many tokens has been learned from to the end: the time stands.
-    with suppress(VocabkitError):
-        learner(tokenizer, language, spans, size=LEARN_SIZE, max_length=language.max_token_length)
+    learn(tokenizer, lines)
     return round(time.perf_counter() - start, 3)

@@ -162,13 +162,54 @@ def from_json_bpe(data: dict[str, Any]) -> Any:
     spec.model_type = BPE_MODEL
     spec.byte_fallback = True
     spec.vocab_size = len(proto.pieces)
-    normalizers = json.dumps(data.get("normalizer")) + json.dumps(data.get("pre_tokenizer"))
     proto.normalizer_spec.name = "identity"
     proto.normalizer_spec.remove_extra_whitespaces = False
-    proto.normalizer_spec.add_dummy_prefix = '"Prepend"' in normalizers or (
-        '"prepend_scheme": "never"' not in normalizers and "Metaspace" in normalizers
-    )
+    proto.normalizer_spec.add_dummy_prefix = _adds_prefix(data)
     return proto
+
+
+def from_json_unigram(data: dict[str, Any]) -> Any:
+    """Return a model that segments as a Unigram tokenizer.json does, for learning only.
+
+    Its character map, if it has one, is SentencePiece's own.
+    Raises TokenizerError when no token stands for unknown characters: SentencePiece needs one.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    model = data["model"]
+    specials = hf_json.added_tokens(data)
+    if model.get("unk_id") is None:
+        raise TokenizerError("tokenizer.json has a Unigram model without unk_id; name the model's tokenizer.model")
+    byte_fallback = bool(model.get("byte_fallback"))
+    unknown = model["vocab"][model["unk_id"]][0]
+    seen: set[str] = set()
+    for token_id, (text, score) in enumerate(model["vocab"]):
+        # SentencePiece refuses empty and repeated pieces; tokenizers never produces them.
+        unused = not text or text in seen
+        seen.add(text)
+        piece = proto.pieces.add()
+        piece.piece = f"<unused {token_id}>" if unused else text
+        piece.score = score
+        piece.type = _kind_of(piece.piece, unknown, specials, unused=unused)
+        if piece.type == BYTE and not byte_fallback:
+            piece.type = UNUSED
+    spec = proto.trainer_spec
+    spec.model_type = UNIGRAM_MODEL
+    spec.byte_fallback = byte_fallback
+    spec.vocab_size = len(proto.pieces)
+    normalizer = json.dumps(data.get("normalizer"))
+    charsmap = re.search('"precompiled_charsmap": "([^"]+)"', normalizer)
+    proto.normalizer_spec.precompiled_charsmap = base64.b64decode(charsmap[1]) if charsmap else b""
+    splits_words = "WhitespaceSplit" in json.dumps(data.get("pre_tokenizer"))
+    proto.normalizer_spec.remove_extra_whitespaces = splits_words or '" {2,}"' in normalizer
+    proto.normalizer_spec.add_dummy_prefix = _adds_prefix(data)
+    return proto
+
+
+def _adds_prefix(data: dict[str, Any]) -> bool:
+    steps = json.dumps(data.get("normalizer")) + json.dumps(data.get("pre_tokenizer"))
+    return '"Prepend"' in steps or ('"prepend_scheme": "never"' not in steps and "Metaspace" in steps)
 
 
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")

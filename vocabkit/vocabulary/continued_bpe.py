@@ -243,7 +243,8 @@ class _State:
 
     def _standing(self, places: Positions, left: int, right: int) -> Positions:
         """Return the places where the pair still stands."""
-        return places[(self.s[places] == left) & (self.s[self.next[places]] == right)]
+        standing: Positions = places[(self.s[places] == left) & (self.s[self.next[places]] == right)]
+        return standing
 
     def _without_overlaps(self, places: Positions) -> Positions:
         """Return the places of a pair of equal units that can be joined from left to right."""
