@@ -213,20 +213,25 @@ def test_an_unknown_character_is_used_once_it_has_a_piece(english: Unigram, engl
         assert new.proto.pieces[base.size].score == pytest.approx(floor, abs=1e-3)
 
 
-def with_added_tokens_behind(base: Unigram, names: Sequence[str]) -> dict[str, object]:
+def with_added_tokens(base: Unigram, names: Sequence[str], *, in_vocabulary: bool) -> dict[str, object]:
     entries = [hf_json.added_token(base.size + i, name, special=True) for i, name in enumerate(names)]
-    return {**base.json, "added_tokens": [*base.json["added_tokens"], *entries]}
+    vocab = base.json["model"]["vocab"] + ([[name, 0.0] for name in names] if in_vocabulary else [])
+    model = {**base.json["model"], "vocab": vocab}
+    return {**base.json, "added_tokens": [*base.json["added_tokens"], *entries], "model": model}
 
 
+@pytest.mark.parametrize("in_vocabulary", [True, False])
 @pytest.mark.parametrize("with_model", [True, False])
-def test_added_tokens_behind_the_vocabulary_keep_their_ids(
-    english: Unigram, tmp_path: Path, with_model: bool
+def test_added_tokens_beyond_the_pieces_keep_their_ids(
+    english: Unigram, tmp_path: Path, with_model: bool, in_vocabulary: bool
 ) -> None:
+    """T5's tokenizer.json has <extra_id_0> and others; its spiece.model ends before them."""
     names = ["<extra_id_1>", "<extra_id_0>"]
     folder, out = tmp_path / "base", tmp_path / "out"
     folder.mkdir()
     out.mkdir()
-    (folder / "tokenizer.json").write_text(json.dumps(with_added_tokens_behind(english, names)), encoding="utf-8")
+    data = with_added_tokens(english, names, in_vocabulary=in_vocabulary)
+    (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
     if with_model:
         (folder / "tokenizer.model").write_bytes(english.proto.SerializeToString())
     base = opened(folder)

@@ -63,7 +63,7 @@ def test_the_default_path_breaks_nothing(
     assert details["G3"].startswith("1,112,064 Unicode scalars")
     assert details["G6"].startswith(f"0 of {SIZE:,}")
     assert "AutoTokenizer differs on 0" in details["G7"]
-    again = verify(open_tokenizer(tmp_path / "out"), base, folder=tmp_path / "out", language=chinese)
+    again = verify(open_tokenizer(tmp_path / "out"), base, folder=tmp_path / "out", language=chinese, only=QUICK)
     assert again.ok
 
 
@@ -149,8 +149,12 @@ def test_a_foreign_vocabulary_is_bridged_and_every_piece_can_be_produced(
 # --- the certificate finds what is broken -------------------------------------------------------------------
 
 
+# G3 goes over all of Unicode, and is tested where it can fail.
+QUICK = ("G1", "G2", "G4", "G5", "G6", "G7", "G8", "G9", "G12")
+
+
 def failing(candidate: Tokenizer, base: Tokenizer, chinese: Language) -> dict[str, str]:
-    certificate = verify(candidate, base, language=chinese)
+    certificate = verify(candidate, base, language=chinese, only=QUICK)
     return {check.name: check.detail for check in certificate.checks if not check.ok}
 
 
@@ -173,13 +177,18 @@ def test_a_changed_template_or_special_token_fails_g2(smollm2_folder: Path, chin
     assert "G2" in failing(base.with_special_tokens(["<|new|>"]), base, chinese)
 
 
-def test_a_merge_of_high_rank_fails_g4_and_g5(smollm2_folder: Path, chinese: Language) -> None:
-    base = open_tokenizer(smollm2_folder)
-    extended = base.extended([NewToken(b"thew", (b"the", b"w"), 1), NewToken(b"ev", (b"e", b"v"), 1)])
-    merges = extended.json["model"]["merges"]
-    extended.json["model"]["merges"] = merges[-3:] + merges[:-3]
-    failed = failing(extended, base, chinese)
-    assert {"G4", "G5"} <= set(failed)
+def test_a_lost_merge_fails_g4_and_g5(smollm2_folder: Path, chinese: Language) -> None:
+    base, poorer = open_tokenizer(smollm2_folder), open_tokenizer(smollm2_folder)
+    merges = poorer.json["model"]["merges"]
+    poorer.json["model"]["merges"] = merges[:100] + merges[110:]
+    assert {"G4", "G5"} <= set(failing(poorer, base, chinese))
+
+
+def test_text_that_is_lost_fails_g3(mistral: Tokenizer, chinese: Language) -> None:
+    lossy = mistral.with_special_tokens([])
+    lossy.proto.normalizer_spec.remove_extra_whitespaces = True  # type: ignore[attr-defined]
+    (check,) = verify(lossy, mistral, language=chinese, only=("G3",)).checks
+    assert not check.ok
 
 
 def test_a_damaged_file_fails_g9(mistral: Tokenizer, chinese: Language, tmp_path: Path) -> None:
