@@ -354,6 +354,9 @@ class _State:
         SentencePiece joins the leftmost of equally good pairs, tokenizers the pair that is listed first: in
         哈哈|哈|哈哈 the one makes 哈哈哈|哈哈 and the other may make 哈哈|哈哈哈.
         """
+        if self.base.family == "unigram":
+            # 太太 in 太太太: 太太|太 and 太|太太 have the same sum, and only rounding would choose.
+            return any(token.endswith(left) for left, _ in _splits(token))
         if not self.base.joins_anything():
             return False
         halves = [pair for pair in _splits(token) if all(self._find(half) is not None for half in pair)]
