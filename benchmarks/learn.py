@@ -18,8 +18,9 @@ from tokenizers import Tokenizer
 OURS = """
 import sys
 from vocabkit.cli import main
-sys.argv = ["vocabkit", "learn", "--lang", "zh", "--base", sys.argv[1], "--corpus", sys.argv[2], "--size", sys.argv[3],
-            "-o", sys.argv[4], "--force"]
+base, corpus, size, output = sys.argv[1:]
+sys.argv = ["vocabkit", "learn", "--lang", "zh", "--base", base, "--corpus", corpus, "--size", size]
+sys.argv += ["-o", output, "--force"]
 main()
 """
 PEER = """

@@ -1,17 +1,20 @@
-"""Count the distinct spans of a corpus, on several cores, within a memory bound."""
+"""Count the spans of a corpus, on any number of processes, in bounded memory."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import Counter, deque
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
 
-from vocabkit.corpus.spill import SpanStore
+from vocabkit.corpus.merge import merge_runs
+from vocabkit.corpus.runs import Cut, Run, SpanCounter
 from vocabkit.corpus.text import Text
+from vocabkit.corpus.workers import count_in_workers
+from vocabkit.errors import VocabkitError
 
-Cut = Callable[[str, bool, bool], Iterable[str]]
+# One to three MB of UTF-8.
 BATCH_CHARACTERS = 1 << 20
 BATCH_TEXTS = 20_000
 # Starting processes takes half a second: a small corpus is counted before they are ready.
@@ -20,13 +23,17 @@ BATCHES_BEFORE_WORKERS = 4
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """Distinct spans with their occurrences.
+    """Distinct spans and how often they occur.
 
-    total: occurrences of all spans.  dropped_spans, dropped_weight: what the memory bound left out.
+    counts: span -> occurrences, in no particular order.  total: occurrences of all spans, dropped ones too.
+    characters: length of the text that was cut.
+    dropped_spans, dropped_weight: what did not fit into memory: every span that occurs less often than those
+        kept, so ties are dropped together.
     """
 
     counts: dict[str, int]
     total: int
+    characters: int
     dropped_spans: int = 0
     dropped_weight: int = 0
 
@@ -38,78 +45,55 @@ def count_spans(
     workers: int = 1,
     max_memory: int = 2 << 30,
     progress: Callable[[], None] | None = None,
+    temporary_folder: Path | None = None,
 ) -> SpanCounts:
     """Return how often each span that `cut` finds occurs; the same for any number of workers.
 
-    cut: (text, starts, lines) -> spans; picklable when there are workers.
-    max_memory: bytes for distinct spans.  Beyond it counts go to disk and are merged exactly; when the distinct
-    spans themselves do not fit, the rarest are left out and counted.
+    cut: (text, starts, lines) -> spans; see Text.  It must be picklable for more than one worker.
+    max_memory: bytes for counted spans, all processes together.  Beyond half of it they wait on disk; what is
+        too much in the end is dropped, rarest first.
+    progress: called after each MB or so of text.
+    temporary_folder: where spans wait, the system's by default.
+    Raises VocabkitError when the disk is full.
     """
-    with SpanStore(max_memory) as store:
-        for counts in _counted(_batches(corpus), cut, workers):
-            store.add(counts)
-            if progress:
-                progress()
-        kept, total, dropped_spans, dropped_weight = store.result()
-    return SpanCounts(kept, total, dropped_spans, dropped_weight)
+    if workers < 1 or max_memory < 1:
+        raise VocabkitError(f"cannot count with {workers} workers in {max_memory} bytes; give at least one of each")
+    report = progress or (lambda: None)
+    batches = _batches(corpus)
+    num_counters = 1 if workers == 1 else workers + 1
+    with tempfile.TemporaryDirectory(prefix="vocabkit-", dir=temporary_folder) as name:
+        folder = Path(name)
+        # Half of it: a table that grows is copied, and what is sorted needs a list.
+        share = max_memory // 2 // num_counters
+        counter = SpanCounter(cut, folder, share)
+        for batch in islice(batches, None if workers == 1 else BATCHES_BEFORE_WORKERS):
+            counter.add(batch)
+            report()
+        rest = next(batches, None)
+        if rest is None and not counter.runs:
+            return SpanCounts(dict(counter.counts), counter.counts.total(), counter.characters)
+        runs: list[Run] = []
+        total = characters = 0
+        if rest is not None:
+            runs, total, characters = count_in_workers(chain([rest], batches), cut, workers, folder, share, report)
+        merged = merge_runs([*counter.finish(), *runs], folder, max_memory)
+    return SpanCounts(
+        merged.counts,
+        counter.total + total,
+        counter.characters + characters,
+        merged.dropped_spans,
+        merged.dropped_weight,
+    )
 
 
 def _batches(corpus: Iterable[Text]) -> Iterator[list[Text]]:
     batch: list[Text] = []
-    characters = 0
+    num_characters = 0
     for text in corpus:
         batch.append(text)
-        characters += len(text.text)
-        if characters >= BATCH_CHARACTERS or len(batch) >= BATCH_TEXTS:
+        num_characters += len(text.text)
+        if num_characters >= BATCH_CHARACTERS or len(batch) >= BATCH_TEXTS:
             yield batch
-            batch, characters = [], 0
+            batch, num_characters = [], 0
     if batch:
         yield batch
-
-
-def _counted(batches: Iterator[list[Text]], cut: Cut, workers: int) -> Iterator[dict[str, int]]:
-    for number, batch in enumerate(batches, 1):
-        yield _count_batch(cut, batch)
-        if workers > 1 and number == BATCHES_BEFORE_WORKERS:
-            break
-    else:
-        return
-    waiting: deque[Future[dict[str, int]]] = deque()
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_keep_cut, initargs=(cut,))
-    try:
-        for batch in batches:
-            waiting.append(pool.submit(_count_kept, batch))
-            # Two batches a worker: nobody waits, and no more than that is in memory.
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _count_batch(cut: Cut, batch: Iterable[Text]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for text in batch:
-        spans = cut(text.text, text.starts, text.lines)
-        if text.weight == 1:
-            counts.update(spans)
-        else:
-            for span in spans:
-                counts[span] += text.weight
-    return counts
-
-
-_cut_of_this_process: Cut | None = None
-
-
-def _keep_cut(cut: Cut) -> None:
-    global _cut_of_this_process
-    _cut_of_this_process = cut
-
-
-def _count_kept(batch: list[Text]) -> dict[str, int]:
-    if _cut_of_this_process is None:
-        raise RuntimeError("the worker was started without its cutter")
-    return _count_batch(_cut_of_this_process, batch)

@@ -1,4 +1,4 @@
-"""`hf:NAME`: a dataset through the package datasets, streamed."""
+"""Read data sets of the Hugging Face hub, or of a local folder, as a stream: `hf:name`, `hf:name:config:split`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Iterator
 from vocabkit.corpus.text import Text
 from vocabkit.errors import VocabkitError
 
-FIELD = "text"
 
+def read_hf(name: str, field: str = "text") -> Iterator[Text]:
+    """Yield the strings in `field` of a data set's split, `train` unless the name says another.
 
-def read_hf(argument: str) -> Iterator[Text]:
-    """Yield the field "text" of NAME, NAME:CONFIG or NAME:CONFIG:SPLIT (split "train" when none is named)."""
+    name: "name", "name:config" or "name:config:split"; "name::split" takes the default configuration.
+    Raises VocabkitError when the data set cannot be opened or has no text in `field`.
+    """
     try:
-        from datasets import load_dataset
-    except ImportError:
-        raise VocabkitError("the package datasets is not installed; run `pip install 'vocabkit[hub]'`") from None
-    name, config, split = (*argument.split(":", 2), "", "")[:3]
+        import datasets
+    except ImportError as error:
+        raise VocabkitError(f"hf:{name} needs datasets; pip install 'vocabkit[hub]'") from error
+
+    path, config, split = (*name.split(":"), "", "")[:3]
+    if not path or name.count(":") > 2:
+        raise VocabkitError(f"hf:{name} is no data set; write hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT")
     try:
-        rows = load_dataset(name, config or None, split=split or "train", streaming=True)
-        first = next(iter(rows), None)
-    # The library raises its own, the network's and the file system's errors alike.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise VocabkitError(
-            f"cannot read the dataset {argument!r}: {reason}; check its name, config and split"
-        ) from error
-    if first is not None and not isinstance(first.get(FIELD), str):
-        columns = ", ".join(first)
-        raise VocabkitError(f"the dataset {argument!r} has no text field {FIELD!r}, but: {columns}; export it first")
+        rows = datasets.load_dataset(path, config or None, split=split or "train", streaming=True)
+    # The hub's own errors (not found, gated, offline) derive from OSError, wrong configurations are ValueErrors.
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise VocabkitError(f"hf:{name} cannot be opened: {reason}; check its name, or `hf auth login`") from error
     for row in rows:
-        if row[FIELD]:
-            yield Text(row[FIELD])
+        if field not in row:
+            raise VocabkitError(f"hf:{name} has no field {field!r}; choose one of {', '.join(row)} with --field")
+        # A row without a value is counted by the corpus as a text with nothing in it.
+        yield Text(row[field] or "")

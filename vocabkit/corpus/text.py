@@ -1,4 +1,4 @@
-"""A piece of text on its way from a file to the counter."""
+"""What every corpus reader yields: a piece of a document."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 class Text:
     """A piece of text.
 
-    weight: how often it occurs; word lists have words that occur millions of times.
-    starts: it begins a document; False when it goes on with the piece before it, and for the words of a list, which
-        stand anywhere in a text.
-    lines: every line of it is a document of its own (plain text files come in blocks of whole lines).
+    weight: how many times it occurs (word lists).
+    starts: it begins a document; False when it goes on with the document of the piece before it, and for the
+        words of a list, which may stand anywhere in a text.
+    lines: every line of `text` is a document of its own.  Plain text comes as blocks of many lines, because
+        an object per line would cost more than reading it; `starts` then speaks of the first line only.
     """
 
     text: str

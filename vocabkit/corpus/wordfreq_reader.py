@@ -1,4 +1,4 @@
-"""`wordfreq:CODE`: the words of a language with their frequencies, from the package wordfreq."""
+"""Read the word lists of the package wordfreq: `wordfreq:zh`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from collections.abc import Iterator
 from vocabkit.corpus.text import Text
 from vocabkit.errors import UnknownNameError, VocabkitError
 
-# Frequencies become counts per thousand million words.
-SCALE = 10**9
+# Counts per billion words; the rarest word of the large lists has 10.
+WORDS = 1_000_000_000
 
 
-def read_wordfreq(code: str) -> Iterator[Text]:
-    """Yield every word of the language's largest list, weighted by its frequency."""
+def read_wordfreq(code: str, field: str = "") -> Iterator[Text]:
+    """Yield the words of wordfreq's best list for a language, weighted by their occurrences per billion words.
+
+    field: not used, a word list has none; readers are offered it.
+    Raises UnknownNameError for a language without a list.
+    """
     try:
         import wordfreq
-    except ImportError:
-        raise VocabkitError("wordfreq is not installed; run `pip install 'vocabkit[starter]'`") from None
-    known = wordfreq.available_languages("best")
-    if code not in known:
-        raise UnknownNameError("wordfreq language", code, known)
+    except ImportError as error:
+        raise VocabkitError(f"wordfreq:{code} needs wordfreq; pip install 'vocabkit[starter]'") from error
+
+    # wordfreq itself would take the nearest language instead, with a log message.
+    languages = wordfreq.available_languages("best")
+    if code not in languages:
+        raise UnknownNameError("language of wordfreq", code, languages)
     for word, frequency in wordfreq.get_frequency_dict(code, "best").items():
-        yield Text(word, weight=max(1, round(frequency * SCALE)), starts=False)
+        # Not at the start of a document: a word of a list may stand anywhere in a text.
+        yield Text(word, weight=max(1, round(frequency * WORDS)), starts=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,12 +29,17 @@ class SpanCutter:
     language: Language
     normalize: bool = False
 
+    def __post_init__(self) -> None:
+        # Only what is needed travels to worker processes: a plugin's segmenter may not be picklable.
+        normalize = self.language.normalize if self.normalize else None
+        self.language = replace(self.language, segment=None, normalize=normalize)
+
     def __call__(self, text: str, starts: bool, lines: bool) -> list[str]:
         """Return the spans of `text`.
 
         starts: `text` begins a document (else it goes on with one).  lines: so does every line of it.
         """
-        if self.normalize and self.language.normalize:
+        if self.language.normalize:
             text = self.language.normalize(text)
         return self._pattern.findall(self.preparer(text, starts, lines))
 
