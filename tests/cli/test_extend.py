@@ -90,6 +90,13 @@ def test_verify_and_bench_take_the_output(starter: tuple[Path, dict[str, object]
     assert 0 < rows[1]["new_tokens_used"] < 1
 
 
+def test_bench_speed_times_every_engine(corpus: Path) -> None:
+    done = run("bench", "speed", "starter", "--text", str(corpus), "--lang", "zh", "--runs", "2", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["engine"] for row in rows] == ["sentencepiece", "tokenizers"]
+    assert all(row["encode_mb_per_second"] > 0 and row["learn_seconds"] > 0 for row in rows)
+
+
 def test_the_result_loads_where_vocabkit_is_not_installed(starter: tuple[Path, dict[str, object]]) -> None:
     pytest.importorskip("transformers")
     code = (
@@ -165,7 +172,7 @@ def test_mistakes_get_one_line_that_says_what_to_do(corpus: Path, tmp_path: Path
     fails(1, "nowhere/at/all does not exist; name a tokenizer file", *zh, "--base", "nowhere/at/all")
     fails(1, "did you mean 'zh'?", "extend", "--lang", "zhh", *out)
     fails(2, "name the language with --lang", "extend", *out)
-    fails(1, "missing.txt does not exist; name a file, a folder, a glob", *zh, "--corpus", "missing.txt")
+    fails(1, "'missing.txt' does not exist; give a file, a folder", *zh, "--corpus", "missing.txt")
     fails(1, "unknown corpus reader 'wordfrek'; did you mean 'wordfreq'?", *zh, "--corpus", "wordfrek:zh")
     fails(
         1,
