@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from vocabkit.errors import TokenizerError
+from vocabkit.plugins import Registry
 from vocabkit.tokenizer import hf_json, open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.tokenizer.byte_alphabet import bytes_of, from_readable, readable, spelling_of
+from vocabkit.tokenizer.byte_level_bpe import PlainPreparer
 from vocabkit.tokenizer.sentencepiece_bpe import scores_below
 from vocabkit.vocabulary import probes
+from vocabkit.vocabulary.spans import SpanCutter
 
 LINES = [*probes.english_lines(), *probes.code_lines()[:500], *probes.mixed_lines(500)]
 
@@ -61,6 +64,21 @@ def test_a_tiktoken_file_encodes_as_tiktoken_does(name: str, request: pytest.Fix
     encoding = tiktoken.Encoding("test", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     lines = [line for line in LINES if hf_is_normal(line)]
     assert open_tokenizer(path).encode(lines) == [encoding.encode_ordinary(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["smollm2_folder", "qwen_file", "deepseek_folder", "llama3_file"])
+def test_cutting_at_hard_boundaries_changes_no_segmentation(
+    name: str, request: pytest.FixtureRequest, chinese_lines: list[str], registry: Registry
+) -> None:
+    path = request.getfixturevalue(name)
+    spans = SpanCutter(PlainPreparer(), registry.language("zh"))("\n".join(chinese_lines[:3000]), True, True)
+    spans += ["", "我", "。", "的。”他", "的，的，，的", " 我们", "〇的々", "\U00020000的"]
+    cut, whole = open_tokenizer(path), open_tokenizer(path)
+    whole._letters_stay_together = False  # type: ignore[attr-defined]
+    a, b = cut.units(spans), whole.units(spans)
+    assert a.ids.tolist() == b.ids.tolist()
+    assert a.span.tolist() == b.span.tolist()
+    assert [s.steps for s in a.spellings] == [s.steps for s in b.spellings]
 
 
 def hf_is_normal(line: str) -> bool:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as HfTokenizer
 
 from vocabkit.tokenizer import hf_json
 from vocabkit.tokenizer.base import SEPARATOR, NewToken, Spelling, Units, chunks
+from vocabkit.tokenizer.boundaries import FIRST_LETTER, LAST_LETTER, MARKS, Boundaries, assembled, codes_of, parts_of
 from vocabkit.tokenizer.byte_alphabet import bytes_of, spelling_of
 from vocabkit.tokenizer.folder import Sidecars
 
@@ -120,7 +121,7 @@ class ByteLevelBpe:
         owners: list[NDArray[np.int32]] = []
         done = 0
         for batch in chunks(spans, SPANS_PER_BATCH):
-            flat, owner = self._flatten(batch)
+            flat, owner = self._segment(batch)
             grouped, keep = grouper.group(flat, starts_character)
             ids.append(grouped)
             owners.append(owner[keep] + np.int32(done))
@@ -128,6 +129,53 @@ class ByteLevelBpe:
         if not ids:
             return Units(np.empty(0, np.int32), np.empty(0, np.int32), ())
         return Units(np.concatenate(ids), np.concatenate(owners), self._spellings(grouper.groups))
+
+    def _segment(self, spans: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """As `_flatten`, but each distinct part between hard boundaries is segmented only once."""
+        text = "".join(spans)
+        if not self._letters_stay_together or not text:
+            return self._flatten(spans)
+        lengths = np.fromiter(map(len, spans), np.intp, len(spans))
+        span_starts = np.cumsum(lengths) - lengths
+        places = np.union1d(self._boundaries.cut(text), span_starts[lengths > 0])
+        # A base that knows the language has few hard boundaries: its parts are long and hardly repeat.
+        if len(places) * 2 < len(text):
+            return self._flatten(spans)
+        parts, which = parts_of(text, places)
+        new = [part for part in parts if part not in self._segments]
+        if new:
+            flat, owner = self._flatten(new)
+            # Without the separator at the end of each: the next part goes on with the pre-token.
+            for part, segment in zip(new, np.split(flat, np.flatnonzero(np.diff(owner)) + 1), strict=True):
+                self._segments[part] = segment[:-1]
+        ids, place = assembled([self._segments[part] for part in parts], which)
+        span_of_place = (np.searchsorted(span_starts, places, side="right") - 1).astype(np.int32)
+        begins_pretoken = self._boundaries.is_cut(codes_of(text)[places])
+        begins_pretoken[1:] |= np.diff(span_of_place) > 0
+        starts = np.append(np.flatnonzero(np.diff(place)) + 1, len(ids))
+        ends = starts[np.append(begins_pretoken[place[starts[:-1]]], True)]
+        span = span_of_place[place]
+        return np.insert(ids, ends, SEPARATOR), np.insert(span, ends, span[ends - 1])
+
+    @cached_property
+    def _boundaries(self) -> Boundaries:
+        return Boundaries(self._bytes, [mark for mark in MARKS if len(self._pre_tokens(f"的{mark}的")[0]) == 1])
+
+    @cached_property
+    def _segments(self) -> dict[str, NDArray[np.int32]]:
+        return {}
+
+    @cached_property
+    def _letters_stay_together(self) -> bool:
+        """Whether a text may be cut between letters: the pre-tokenizer never does, and takes no short cuts."""
+        letters = "".join(chr(c) for c in range(ord(FIRST_LETTER), ord(LAST_LETTER) + 1, 61))
+        return len(self._pre_tokens(letters)) == 1 and not self.json["model"].get("ignore_merges")
+
+    def _pre_tokens(self, text: str) -> list[str]:
+        pre_tokenizer = self._span_tokenizer.pre_tokenizer
+        if pre_tokenizer is None:
+            return [text]
+        return [text[start:end] for _, (start, end) in pre_tokenizer.pre_tokenize_str(text)]
 
     def _flatten(self, spans: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return all ids with a SEPARATOR wherever a pre-token ends, and the span of each position."""
