@@ -62,13 +62,15 @@ class Progress:
         self.quiet = quiet
         self._live: Any = None
         self._task: Any = None
-        self._last = self._start = time.monotonic()
+        self._last = time.monotonic()
         self._label = ""
+        self._first: tuple[float, int] | None = None
 
     def step(self, label: str) -> None:
         """Begin a step without a known length."""
         self._label = label
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._first = None
         if self.quiet:
             return
         if self._live is None:
@@ -81,13 +83,17 @@ class Progress:
         if self.quiet:
             return
         now = time.monotonic()
-        seconds = max(now - self._start, 1e-9)
-        rate = f"{done / seconds / 1e6:.1f} MB/s" if unit == "bytes" else f"{done / seconds:,.0f} {unit}/s"
+        if self._first is None:
+            # What a step prepares before its first unit says nothing about its rate.
+            self._first = (now, done)
+        start, before = self._first
+        per_second = (done - before) / max(now - start, 1e-9)
+        rate = f"{per_second / 1e6:.1f} MB/s" if unit == "bytes" else f"{per_second:,.0f} {unit}/s"
         if self._live is not None:
             self._live.update(self._task, total=total, completed=done, description=f"{self._label}  {rate}")
         elif now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
-            left = f", {(total - done) / max(done, 1) * seconds:.0f} s left" if total else ""
+            left = f", {(total - done) / per_second:.0f} s left" if total and per_second else ""
             part = f"{done / total:.0%}, " if total else ""
             self._say(f"{self._label}: {part}{rate}{left}")
 

@@ -8,15 +8,19 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import zstandard
 
 from vocabkit.corpus.problems import Problems
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
-# 4 KiB of a zip bomb become at most 128 MiB (zstd); damage costs at most this much good input before it.
+# What is handed to a decompressor at once; damage costs at most this much good input before it.
 PIECE_BYTES = 4096
+# A zstd block of 4 bytes becomes 128 KiB and there is no limit to ask for, so 512 bytes become at most 16 MiB.
+ZSTD_PIECE_BYTES = 512
+# 45 bytes of bzip2 become 46 MB; like xz, it can be asked for less.
+MAX_PART_BYTES = 1 << 20
 LONGEST_MAGIC = 10
 
 
@@ -47,12 +51,28 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
+def _at_once(stream: _Decompressor, piece: bytes) -> Iterator[bytes]:
+    yield stream.decompress(piece)
+
+
+def _in_parts(stream: Any, piece: bytes) -> Iterator[bytes]:
+    """Yield what `piece` becomes in parts of at most MAX_PART_BYTES, for decompressors that can stop."""
+    part = stream.decompress(piece, MAX_PART_BYTES)
+    yield part
+    # A full part may have more behind it, even when the decompressor has read all of its input.
+    while not stream.eof and (len(part) == MAX_PART_BYTES or not stream.needs_input):
+        part = stream.decompress(b"", MAX_PART_BYTES)
+        yield part
+
+
 @dataclass(frozen=True)
 class _Archive:
     name: str
     begins: Callable[[bytes], bool]
     start: Callable[[], _Decompressor]
     errors: type[Exception]
+    feed: Callable[[_Decompressor, bytes], Iterator[bytes]] = _at_once
+    piece_bytes: int = PIECE_BYTES
 
 
 ARCHIVES = (
@@ -63,8 +83,9 @@ ARCHIVES = (
         lambda head: head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"),
         bz2.BZ2Decompressor,
         OSError,
+        _in_parts,
     ),
-    _Archive("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), lzma.LZMADecompressor, lzma.LZMAError),
+    _Archive("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), lzma.LZMADecompressor, lzma.LZMAError, _in_parts),
     _Archive(
         "zstd",
         # The second form is a skippable frame, with which pzstd begins.
@@ -72,6 +93,7 @@ ARCHIVES = (
         # Published dumps use --long=31; the memory is only taken when the frame asks for it.
         lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
         zstandard.ZstdError,
+        piece_bytes=ZSTD_PIECE_BYTES,
     ),
 )
 
@@ -79,7 +101,7 @@ ARCHIVES = (
 def _decompress(archive: _Archive, chunks: Iterable[bytes], path: str, problems: Problems) -> Iterator[bytes]:
     stream = archive.start()
     num_bytes = 0
-    for piece in _pieces(chunks):
+    for piece in _pieces(chunks, archive.piece_bytes):
         while piece:
             if stream.eof:
                 # gzip and xz allow zeros between members.
@@ -88,19 +110,19 @@ def _decompress(archive: _Archive, chunks: Iterable[bytes], path: str, problems:
                     break
                 stream = archive.start()
             try:
-                text = stream.decompress(piece)
+                for text in archive.feed(stream, piece):
+                    num_bytes += len(text)
+                    if text:
+                        yield text
             except archive.errors:
                 problems.damage(path, f"damaged {archive.name} data", num_bytes)
                 return
-            num_bytes += len(text)
-            if text:
-                yield text
             piece = stream.unused_data if stream.eof else b""
     if not stream.eof:
         problems.damage(path, f"truncated {archive.name} data", num_bytes)
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     for chunk in chunks:
-        for start in range(0, len(chunk), PIECE_BYTES):
-            yield chunk[start : start + PIECE_BYTES]
+        for start in range(0, len(chunk), size):
+            yield chunk[start : start + size]

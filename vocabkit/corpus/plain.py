@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from vocabkit.corpus.blocks import BLOCK_BYTES
@@ -10,7 +11,7 @@ from vocabkit.corpus.clean import decode
 from vocabkit.corpus.problems import Problems
 from vocabkit.corpus.text import Text
 
-# How far back from the end of a block a space is looked for, to cut a long line there.
+# How far back from the end of a block a place between words is looked for, to cut a long line there.
 CUT_BYTES = 1 << 16
 EMPTY_LINES = re.compile("\n\n+")
 
@@ -56,15 +57,29 @@ def _cut(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def _place_to_cut(data: bytes) -> int:
-    """Return where to cut a line: before its last space, which belongs to the next word, or between characters."""
+    """Return where to cut a line: before its last space, behind its last punctuation, or between characters.
+
+    A space belongs to the word behind it, as tokenizers have it.
+    """
     space = max(data.rfind(b" ", -CUT_BYTES), data.rfind(b"\t", -CUT_BYTES))
     if space > 0:
         return space
+    # Chinese and Thai have none.  Distinct characters are few; those of bytes that are not valid are not looked at.
+    distinct = set(data[-CUT_BYTES:].decode(errors="ignore"))
+    place = max((_beside(data, c) for c in distinct if unicodedata.category(c)[0] in "PZ"), default=0)
+    if place > 0:
+        return place
     # Bytes 10xxxxxx go on with a character, which has at most four bytes; a line break may follow "\r".
     for end in range(len(data) - 1, len(data) - 5, -1):
         if data[end] & 0xC0 != 0x80 and data[end - 1] != 0x0D:
             return end
     return len(data)
+
+
+def _beside(data: bytes, mark: str) -> int:
+    """Return the place before the last `mark` of `data` if it is a space, behind it if it is punctuation."""
+    encoded = mark.encode()
+    return data.rfind(encoded, -CUT_BYTES) + (0 if mark.isspace() else len(encoded))
 
 
 def _mend(data: bytes, offset: int, starts: bool, path: str, problems: Problems) -> tuple[str, bool]:

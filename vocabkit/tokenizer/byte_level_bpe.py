@@ -137,7 +137,10 @@ class ByteLevelBpe:
             return self._flatten(spans)
         lengths = np.fromiter(map(len, spans), np.intp, len(spans))
         span_starts = np.cumsum(lengths) - lengths
-        places = np.union1d(self._boundaries.cut(text), span_starts[lengths > 0])
+        is_place = np.zeros(len(text), np.bool_)
+        is_place[self._boundaries.cut(text)] = True
+        is_place[span_starts[lengths > 0]] = True
+        places = np.flatnonzero(is_place)
         # A base that knows the language has few hard boundaries: its parts are long and hardly repeat.
         if len(places) * 2 < len(text):
             return self._flatten(spans)

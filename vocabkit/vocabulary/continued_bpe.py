@@ -93,17 +93,20 @@ class _State:
     # --- choosing the thresholds ---------------------------------------------------------------------------
 
     def first_threshold(self, size: int, min_count: int) -> int:
-        """Return a count that about `size` pairs of the corpus reach."""
-        i, keys = self._neighbours()
+        """Return half the count that `size` pairs of the corpus reach, once every character is one token.
+
+        The last token learned occurs about that often, so that most runs index the corpus once.
+        """
+        i, keys = self._neighbours(self.s >= 0)
         counts = np.bincount(_bucket(keys), weights=self.w[i])
         counts = counts[counts > 0]
         if len(counts) <= size:
             return min_count
-        return max(min_count, int(np.partition(counts, len(counts) - size)[len(counts) - size]))
+        return max(min_count, int(np.partition(counts, len(counts) - size)[len(counts) - size]) // 2)
 
-    def _neighbours(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        both = self.active[self.s[:-1]] & self.active[self.s[1:]]
-        i = np.flatnonzero(both)
+    def _neighbours(self, is_unit: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return the places where two units stand side by side, and the keys of these pairs."""
+        i = np.flatnonzero(is_unit[:-1] & is_unit[1:])
         return i, self.s[i].astype(np.int64) << 32 | self.s[i + 1]
 
     # --- the index -----------------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ class _State:
         self._compact()
         self.pairs.clear()
         self.heap = [(-step.count, 0, token) for token, step in self.steps.items()]
-        i, keys = self._neighbours()
+        i, keys = self._neighbours(self.active[self.s])
         likely = np.bincount(_bucket(keys), weights=self.w[i])[_bucket(keys)] >= threshold
         i, keys = i[likely], keys[likely]
         self._add_pairs(keys, i.astype(np.int32), threshold)
