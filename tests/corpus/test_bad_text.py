@@ -194,6 +194,23 @@ def test_a_truncated_archive_keeps_its_good_prefix_and_is_reported(tmp_path: Pat
         list(corpus_of(path, archive[:-1], "error"))
 
 
+@pytest.mark.parametrize("max_part_bytes", [1000, 1 << 20])
+def test_all_of_a_bzip2_block_is_kept_wherever_the_file_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_part_bytes: int
+) -> None:
+    monkeypatch.setattr("vocabkit.corpus.archive.MAX_PART_BYTES", max_part_bytes)
+    text = "0123456789" * 25_000
+    archive = bz2.compress(text.encode(), 1)
+    lengths = []
+    for num_bytes in range(10, len(archive) + 1):
+        found = "".join(piece.text for piece in corpus_of(tmp_path / "a", archive[:num_bytes]))
+        assert text.startswith(found)
+        lengths.append(len(found))
+    assert lengths == sorted(lengths)
+    # A block holds 100,000 bytes less 19, and comes out whole or not at all.
+    assert set(lengths) == {0, 99_981, 199_962, 250_000}
+
+
 @pytest.mark.parametrize("name", COMPRESS)
 def test_a_damaged_archive_keeps_its_good_prefix_and_is_reported(tmp_path: Path, name: str) -> None:
     text = random_lines()

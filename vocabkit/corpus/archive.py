@@ -59,8 +59,8 @@ def _in_parts(stream: Any, piece: bytes) -> Iterator[bytes]:
     """Yield what `piece` becomes in parts of at most MAX_PART_BYTES, for decompressors that can stop."""
     part = stream.decompress(piece, MAX_PART_BYTES)
     yield part
-    # A full part may have more behind it, even when the decompressor has read all of its input.
-    while not stream.eof and (len(part) == MAX_PART_BYTES or not stream.needs_input):
+    # Until nothing comes: BZ2Decompressor may say that it needs input while most of a block is still inside.
+    while not stream.eof and (part or not stream.needs_input):
         part = stream.decompress(b"", MAX_PART_BYTES)
         yield part
 
