@@ -94,7 +94,9 @@ def encode_length(
 @bench.command()
 @click.argument("tokenizers", nargs=-1, required=True)
 @click.option("--text", multiple=True, metavar="TEXT", help="File in any corpus format; may be repeated.")
-@click.option("--lang", metavar="CODE", help="Use this language's evaluation text, and learn on its sample corpus.")
+@click.option(
+    "--lang", metavar="CODE", help="Time learning for this language; without --text, on its evaluation text."
+)
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Alternating runs; medians count.")
 @click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records.")
 @options.as_json

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from vocabkit import console
 from vocabkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from vocabkit.corpus import Corpus
 
 
 def read_lines(spec: str, registry: Registry, limit: int | None = None, field: str = "text") -> list[str]:
@@ -20,8 +24,8 @@ def read_lines(spec: str, registry: Registry, limit: int | None = None, field: s
     return lines
 
 
-def _lines(corpus: object) -> Iterator[str]:
-    for text in corpus:  # type: ignore[attr-defined]
+def _lines(corpus: Corpus) -> Iterator[str]:
+    for text in corpus:
         for line in text.text.split("\n"):
             if line.strip():
                 yield line

@@ -54,10 +54,12 @@ def speed(
             encoding[number].append(middle - start)
             decoding[number].append(time.perf_counter() - middle)
     rows = []
+    learned: dict[str, float] = {}
     for number, (name, engine, _, tokenizer) in enumerate(jobs):
-        seconds = _seconds(learn, tokenizer, lines) if learn else None
+        if learn and name not in learned:
+            learned[name] = _seconds(learn, tokenizer, lines)
         encode_rate, decode_rate = (megabytes / median(times[number]) for times in (encoding, decoding))
-        rows.append(Speed(name, engine, round(encode_rate, 3), round(decode_rate, 3), seconds))
+        rows.append(Speed(name, engine, round(encode_rate, 3), round(decode_rate, 3), learned.get(name)))
     return rows
 
 

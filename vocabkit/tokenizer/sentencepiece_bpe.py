@@ -10,7 +10,7 @@ import numpy as np
 from vocabkit.errors import TokenizerError
 from vocabkit.tokenizer import hf_json, model_proto
 from vocabkit.tokenizer.base import NewToken
-from vocabkit.tokenizer.model_proto import BYTE, NORMAL, SPACE, UNKNOWN
+from vocabkit.tokenizer.model_proto import BYTE, NORMAL
 from vocabkit.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer
 
 
@@ -57,6 +57,3 @@ def scores_below(old: Sequence[float], number: int) -> list[float]:
     if len(np.unique(scores)) != number or (number and not scores[0] < np.float32(floor)):
         raise TokenizerError(f"no {number:,} distinct scores fit below {floor:g}; learn fewer tokens with --size")
     return [float(score) for score in scores]
-
-
-__all__ = ["SPACE", "UNKNOWN", "SentencePieceBpe", "scores_below"]

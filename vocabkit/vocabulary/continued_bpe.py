@@ -86,8 +86,8 @@ class _State:
         self.pairs: dict[int, Positions] = {}
         self.closed: dict[int, Positions] = {}
         self.heap: list[tuple[int, int, int | bytes]] = []
-        self.steps = self._first_steps(spellings)
         self.spellings = spellings
+        self.steps = self._first_steps()
         self.done = [0] * len(spellings)
 
     # --- choosing the thresholds ---------------------------------------------------------------------------
@@ -219,11 +219,10 @@ class _State:
 
     # --- spelling characters -------------------------------------------------------------------------------
 
-    def _first_steps(self, spellings: Sequence[Spelling]) -> dict[bytes, _Step]:
+    def _first_steps(self) -> dict[bytes, _Step]:
         steps: dict[bytes, _Step] = {}
         self.occurrences = np.bincount(np.maximum(self.s, 0), weights=self.w, minlength=self.first_new)
-        self.spellings = tuple(spellings)
-        for number, spelling in enumerate(spellings):
+        for number, spelling in enumerate(self.spellings):
             self._join_step(steps, self.base.size + number, spelling.steps[0])
         return steps
 

@@ -13,7 +13,7 @@ from vocabkit.tokenizer.base import NewToken
 from vocabkit.tokenizer.byte_alphabet import bytes_of, from_readable, readable
 
 FILE_NAME = "vocabulary.jsonl"
-WORD_BOUNDARY = "\u2581"
+WORD_BOUNDARY = model_proto.SPACE
 
 
 @dataclass(frozen=True)
