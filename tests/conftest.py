@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support import data_file
 
+from vocabkit.language import Language
 from vocabkit.plugins import Registry, load_plugins
 from vocabkit.tokenizer import hf_json, open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
@@ -18,6 +19,11 @@ from vocabkit.tokenizer.base import Tokenizer
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return load_plugins({})
+
+
+@pytest.fixture(scope="session")
+def chinese(registry: Registry) -> Language:
+    return registry.language("zh")
 
 
 @pytest.fixture(scope="session")

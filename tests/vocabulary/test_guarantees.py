@@ -13,7 +13,6 @@ from support import data_file
 
 from vocabkit.errors import VocabkitError
 from vocabkit.language import Language
-from vocabkit.plugins import Registry
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary.bridge import bridge
@@ -32,11 +31,6 @@ SIZE = 3000
 @pytest.fixture(scope="session")
 def mistral_base() -> str:
     return "starter"
-
-
-@pytest.fixture(scope="session")
-def chinese(registry: Registry) -> Language:
-    return registry.language("zh")
 
 
 def learned(base: Tokenizer, chinese: Language, lines: list[str], size: int, **options: object) -> list[NewToken]:
