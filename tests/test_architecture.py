@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first: a module imports only from its own row's rooms below it, or from its own room.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("files", "language"),
+    ("copying", "files", "language"),
     ("manifest",),
     ("hookspecs",),
     ("plugins",),

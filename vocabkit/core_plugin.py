@@ -37,6 +37,16 @@ def register_mergers(register: Callable[..., None]) -> None:
 
 
 @hookimpl
+def register_initializers(register: Callable[..., None]) -> None:
+    """Offer the initialisers that need nothing but the old rows."""
+    for name in (
+        "zeros", "random", "mean", "normal", "subword-mean", "subword-weighted", "first-piece", "last-piece",
+        "merge-tree", "copy",
+    ):  # fmt: skip
+        register(name, _lazy("vocabkit.rows.initializers", name.replace("-", "_")))
+
+
+@hookimpl
 def register_commands(cli: click.Group) -> None:
     """Add vocabkit's own commands."""
     from vocabkit.cli.commands import add_commands

@@ -3,7 +3,8 @@
 VocabkitError            anything a user can mend; printed as one line, exit code 1
 ├── UnknownNameError     a language, merger, reader or recipe that is not installed
 ├── BadTextError         text that cannot be read under the chosen policy
-└── TokenizerError       a tokenizer that cannot be opened, extended or written
+├── TokenizerError       a tokenizer that cannot be opened, extended or written
+└── CheckpointError      weights that cannot be read, extended or written
 
 A message says what happened, with the value, and then what to do about it.
 Everything else that is raised is a bug and keeps its traceback.
@@ -36,3 +37,7 @@ class BadTextError(VocabkitError):
 
 class TokenizerError(VocabkitError):
     """A tokenizer file that cannot be opened, understood, extended or written."""
+
+
+class CheckpointError(VocabkitError):
+    """A model's weights or config that cannot be read, understood, extended or written."""

@@ -7,12 +7,15 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vocabkit.errors import VocabkitError
 
+# From linux/fs.h.
+RENAME_EXCHANGE = 2
 MANIFEST = "vocabkit.json"
 
 
@@ -68,11 +71,14 @@ def check_target(target: Path, force: bool) -> None:
 
 def _remove_leftovers(target: Path) -> None:
     """Remove what a killed run left behind; a folder of a process that still runs is kept."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.partial")
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)(\.old)?\.partial")
     for sibling in target.parent.iterdir():
         match = pattern.fullmatch(sibling.name)
         if match and not _is_running(int(match[1])):
-            shutil.rmtree(sibling, ignore_errors=True)
+            if match[2] and not target.exists():
+                sibling.rename(target)
+            else:
+                shutil.rmtree(sibling, ignore_errors=True)
 
 
 def _is_running(process_id: int) -> bool:
@@ -103,14 +109,37 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _replace(temporary: Path, target: Path) -> None:
+    """Put `temporary` in the place of the full folder `target`, which is removed."""
+    if _exchange(temporary, target):
+        _fsync(target.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
+    # Two renames: a kill in between leaves the old folder under another name, which the next run puts back.
+    old = target.parent / f".{target.name}.{os.getpid()}.old.partial"
+    target.rename(old)
+    temporary.rename(target)
+    _fsync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    here = -100  # AT_FDCWD: paths as they are
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0)
+
+
 def _swap(temporary: Path, target: Path) -> None:
     if target.exists():
         if any(target.iterdir()):
-            # Two renames: in between there is the old folder under another name, and never a half one.
-            old = target.parent / f".{target.name}.{os.getpid()}.old.partial"
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
+            _replace(temporary, target)
         else:
             target.rmdir()
             temporary.rename(target)

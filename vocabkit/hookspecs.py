@@ -40,5 +40,10 @@ def register_mergers(register: Callable[..., None]) -> None:
 
 
 @hookspec
+def register_initializers(register: Callable[..., None]) -> None:
+    """Offer ways to make rows for new tokens: `register("mean", make)`, `make(RowRequest)` -> [M, width] float32."""
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the `vocabkit` click group."""

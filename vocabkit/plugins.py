@@ -50,6 +50,7 @@ class Registry:
     corpus_readers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     learners: dict[str, Callable[..., Any]] = field(default_factory=dict)
     mergers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    initializers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP), repr=False)
 
     def language(self, code: str) -> Language:
@@ -63,6 +64,10 @@ class Registry:
     def merger(self, name: str) -> Callable[..., Any]:
         """Return the merger registered as `name`."""
         return self._get("merger", self.mergers, name)
+
+    def initializer(self, name: str) -> Callable[..., Any]:
+        """Return the initialiser registered as `name`."""
+        return self._get("initializer", self.initializers, name)
 
     def add_commands(self, cli: click.Group) -> None:
         """Let every plugin add its commands to `cli`; a plugin that fails is reported, not raised."""
@@ -163,6 +168,7 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         ("corpus reader", registry.corpus_readers, "register_corpus_readers"),
         ("learner", registry.learners, "register_learners"),
         ("merger", registry.mergers, "register_mergers"),
+        ("initializer", registry.initializers, "register_initializers"),
     )
     for kind, table, hook in tables:
         if plugin.error is None:

@@ -14,9 +14,11 @@ from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
     from vocabkit.language import Language
+    from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import Tokenizer
     from vocabkit.vocabulary.extend import Extended, Merger
     from vocabkit.vocabulary.vocabulary_file import Vocabulary
+    from vocabkit.vocabulary.weights import RowOptions
 
 DEFAULT_SIZE = 12_000
 
@@ -35,6 +37,7 @@ DEFAULT_SIZE = 12_000
 )
 @click.option("--recipe", metavar="NAME", help="Reproduce a published merge to the byte: chinese-llama.")
 @click.option("--add-special", multiple=True, metavar="TOKEN", help="Append a special token; may be repeated.")
+@options.weights
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @options.output
 @options.force
@@ -50,6 +53,11 @@ def extend(
     merger: str | None,
     recipe: str | None,
     add_special: tuple[str, ...],
+    init: str | None,
+    init_option: tuple[str, ...],
+    seed: int,
+    link: bool,
+    no_weights: bool,
     dry_run: bool,
     output: Path,
     force: bool,
@@ -57,6 +65,8 @@ def extend(
     **learning: Any,
 ) -> int:
     """Extend a base tokenizer with a language, and prove that nothing else broke.
+
+    When BASE is a model folder, its weights grow too: old rows keep their bytes, new ones are made by --init.
 
     \b
     Examples:
@@ -75,6 +85,10 @@ def extend(
     if vocabulary and learning["corpus"]:
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
+    checkpoint = None if no_weights else _checkpoint(tokenizer)
+    how = _row_options(registry, init or language.initializer, init_option, seed, link) if checkpoint else None
+    if init and not checkpoint:
+        raise click.UsageError(f"--init makes rows for a model's weights, and {base} has none; name a model folder")
     chosen = LearningOptions(**learning)
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if dry_run:
@@ -90,6 +104,8 @@ def extend(
         else:
             new, inputs = learn_vocabulary(registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress)
             arguments |= {"size": size or DEFAULT_SIZE, **chosen.to_manifest(language)}
+        if how:
+            arguments |= {"init": how.name, "init_option": list(init_option), "seed": seed}
         merge, name = _merger(registry, language, new, merger, recipe, add_special)
         extended = run(
             tokenizer,
@@ -98,14 +114,33 @@ def extend(
             merge,
             output,
             add_special=() if recipe else add_special,
+            checkpoint=checkpoint,
+            how=how,
             arguments=arguments | {"merger": name, "add_special": list(add_special)},
             inputs=inputs,
             force=force,
-            progress=lambda check: progress.step(f"Proving {check}"),
+            progress=progress.step,
         )
-    _report(tokenizer, language, extended, base, as_json)
+    _report(tokenizer, language, extended, how, base, as_json)
     # A recipe is asked for with its faults; anything else that breaks a guarantee is a failure.
     return 0 if extended.certificate.ok or recipe else 1
+
+
+def _checkpoint(tokenizer: Tokenizer) -> Checkpoint | None:
+    """Open the model that the tokenizer came with, if there is one."""
+    from vocabkit.rows.checkpoint import holds_model, open_checkpoint
+
+    folder = tokenizer.source
+    return open_checkpoint(folder) if folder.is_dir() and holds_model(folder) else None
+
+
+def _row_options(registry: Registry, name: str, pairs: tuple[str, ...], seed: int, link: bool) -> RowOptions:
+    from vocabkit.vocabulary.weights import RowOptions
+
+    if any("=" not in pair for pair in pairs):
+        raise click.UsageError("write --init-option as NAME=VALUE")
+    given = dict(pair.split("=", 1) for pair in pairs)
+    return RowOptions(registry.initializer(name), name, seed, given, link)
 
 
 def _check_output(output: Path, force: bool) -> None:
@@ -166,7 +201,9 @@ def _print_plan(
     )
 
 
-def _report(base: Tokenizer, language: Language, extended: Extended, base_name: str, as_json: bool) -> None:
+def _report(
+    base: Tokenizer, language: Language, extended: Extended, how: RowOptions | None, base_name: str, as_json: bool
+) -> None:
     from vocabkit.measure.encode_length import encode_length
 
     lines = [line for line in language.evaluation_text.splitlines() if line]
@@ -184,6 +221,9 @@ def _report(base: Tokenizer, language: Language, extended: Extended, base_name: 
                 "size": extended.tokenizer.size,
                 "padded_size": extended.rows,
                 "certificate": extended.certificate.to_json(),
+                "weights": None
+                if extended.weights is None
+                else {"init": how.name if how else None, "told_apart": extended.weights.told_apart},
                 "encode_length": [row.to_json() for row in rows],
             }
         )
@@ -208,5 +248,9 @@ def _report(base: Tokenizer, language: Language, extended: Extended, base_name: 
     state = "holds" if extended.certificate.ok else f"FAILED: {', '.join(extended.certificate.failed)}"
     console.result(f"Certificate {state}")
     console.certificate(extended.certificate)
-    console.result(f"Files: {extended.output}/ ({extended.rows:,} embedding rows when a model is resized)")
+    if extended.weights and how:
+        console.result(f"Weights: {extended.rows:,} rows, new ones by {how.name}; they are not trained yet")
+        console.result(f"Files: {extended.output}/")
+    else:
+        console.result(f"Files: {extended.output}/ ({extended.rows:,} embedding rows when a model is resized)")
     console.result(f"Next: vocabkit bench encode-length {extended.output} {base_name} --lang {language.code}")

@@ -68,3 +68,19 @@ def learning(command: Command) -> Command:
 def default_workers() -> int:
     """Return how many processes count when nobody says."""
     return min(MAX_WORKERS, os.cpu_count() or 1)
+
+
+def weights(command: Command) -> Command:
+    """Add what decides how a model's new rows are made and written."""
+    options = (
+        click.option("--init", metavar="NAME", help="How new rows are made.  [default: the language's]"),
+        click.option(
+            "--init-option", multiple=True, metavar="NAME=VALUE", help="Passed on to --init; may be repeated."
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of rows that are drawn at random."),
+        click.option("--link", is_flag=True, help="Hard-link weights that do not change, instead of copying them."),
+        click.option("--no-weights", is_flag=True, help="Extend the tokenizer alone."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

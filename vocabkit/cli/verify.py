@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vocabkit import console
 from vocabkit.cli import options
 from vocabkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from vocabkit.rows.checkpoint import Checkpoint
+    from vocabkit.tokenizer.base import Tokenizer
 
 MAX_LINES = 20_000
 
@@ -24,7 +28,9 @@ MAX_LINES = 20_000
 def verify(
     registry: Registry, tokenizer: str, against: str, lang: str | None, text: tuple[str, ...], as_json: bool
 ) -> int:
-    """Check the guarantees G1-G9 and G12 of an extended tokenizer, whoever made it.
+    """Check the guarantees of an extended tokenizer or model, whoever made it.
+
+    Weights are compared when both sides are model folders.
 
     \b
     Example:
@@ -53,7 +59,8 @@ def verify(
             language=registry.language(code) if code else None,
             added_specials=manifest.get("added_special", []),
             texts=lines,
-            progress=lambda check: progress.step(f"Proving {check}"),
+            weights=_weights(candidate, base),
+            progress=progress.step,
         )
     if as_json:
         console.result_json(certificate.to_json())
@@ -64,3 +71,13 @@ def verify(
         )
         console.certificate(certificate)
     return 0 if certificate.ok else 1
+
+
+def _weights(candidate: Tokenizer, base: Tokenizer) -> tuple[Checkpoint, Checkpoint] | None:
+    """Open both models, when both are there."""
+    from vocabkit.rows.checkpoint import holds_model, open_checkpoint
+
+    folders = (base.source, candidate.source)
+    if not all(folder.is_dir() and holds_model(folder) for folder in folders):
+        return None
+    return open_checkpoint(folders[0]), open_checkpoint(folders[1])

@@ -1,4 +1,4 @@
-"""Extend a base tokenizer: merge a vocabulary, write the files, prove that nothing else broke."""
+"""Extend a base: merge a vocabulary, grow the weights, write the files, prove that nothing else broke."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 from vocabkit.files import whole_folder
 from vocabkit.language import Language
-from vocabkit.manifest import write_manifest
+from vocabkit.manifest import XXH3, write_manifest
+from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.merge import Merged
+from vocabkit.vocabulary.model_card import write_generation_config, write_model_card
 from vocabkit.vocabulary.verify import Certificate, verify
 from vocabkit.vocabulary.vocabulary_file import Vocabulary, write_vocabulary
+from vocabkit.vocabulary.weights import Extension, RowOptions, extend_weights
 
 Merger = Callable[[Tokenizer, Vocabulary, Language], Merged]
 
@@ -24,6 +27,7 @@ class Extended:
     """What `extend` wrote.
 
     rows: embedding rows that the tokenizer needs, padded.  certificate: what was proven.
+    weights: what was written of the model, None when only a tokenizer was extended.
     """
 
     output: Path
@@ -31,6 +35,7 @@ class Extended:
     merged: Merged
     rows: int
     certificate: Certificate
+    weights: Extension | None = None
 
 
 def extend(
@@ -42,6 +47,8 @@ def extend(
     *,
     add_special: Sequence[str] = (),
     texts: Sequence[str] = (),
+    checkpoint: Checkpoint | None = None,
+    how: RowOptions | None = None,
     arguments: Mapping[str, Any],
     inputs: Sequence[Path] = (),
     force: bool = False,
@@ -50,6 +57,7 @@ def extend(
     """Write `base` extended by `vocabulary` into the folder `output`, which appears whole or not at all.
 
     add_special: special tokens appended after the vocabulary.  texts: further lines to verify on.
+    checkpoint, how: the base's weights, and how their new rows are made; without them only the tokenizer is extended.
     arguments, inputs: what the manifest records of the command and of the files it read.
     Raises VocabkitError when the vocabulary does not fit the base, or the output exists without `force`.
     """
@@ -63,6 +71,16 @@ def extend(
         tokenizer, merged = build()
         tokenizer.save(folder)
         write_vocabulary(merged.added, folder)
+        rows = padded_rows(base, tokenizer.size)
+        weights = None
+        if checkpoint and how:
+            weights = extend_weights(
+                checkpoint, base, tokenizer, merged.added, folder, rows=rows, how=how, progress=progress
+            )
+            write_generation_config(checkpoint, folder, size=tokenizer.size, rows=rows)
+            write_model_card(
+                checkpoint, folder, language, base_size=base.size, size=tokenizer.size, rows=rows, init=how.name
+            )
         certificate = verify(
             tokenizer,
             base,
@@ -71,14 +89,15 @@ def extend(
             added_specials=add_special,
             texts=texts,
             rebuild=lambda: build()[0],
+            weights=(checkpoint, open_checkpoint(folder)) if checkpoint and weights else None,
             progress=progress,
         )
-        rows = padded_rows(base, tokenizer.size)
         write_manifest(
             folder,
             "extend",
             arguments=arguments,
             inputs=inputs,
+            checksums={name: f"{XXH3}{value}" for name, value in weights.checksums.items()} if weights else None,
             base={
                 "name": base.source.name,
                 "family": base.family,
@@ -92,6 +111,7 @@ def extend(
             padded_size=rows,
             bridges=list(merged.bridges),
             dropped=merged.dropped,
+            **({"init": how.name, "seed": how.seed, "told_apart": weights.told_apart} if how and weights else {}),
             certificate=certificate.to_json(),
         )
-    return Extended(output, tokenizer, merged, rows, certificate)
+    return Extended(output, tokenizer, merged, rows, certificate, weights)

@@ -1,4 +1,4 @@
-"""Prove that a tokenizer extends another one and changes nothing else: the certificate G1-G9 and G12."""
+"""Prove that a tokenizer extends another one and changes nothing else: the certificate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from vocabkit.errors import VocabkitError
 from vocabkit.language import Language
+from vocabkit.rows.checkpoint import Checkpoint
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.byte_alphabet import readable
 
@@ -63,6 +64,7 @@ class Case:
     scripts: the code point ranges whose text may change.  added_specials: special tokens that were asked for.
     target, other: texts with and without the scripts, beyond the built-in ones.
     rebuild: makes the candidate again from the same inputs, when that is known.
+    weights: the models of base and candidate, when both have one.
     """
 
     base: Tokenizer
@@ -73,6 +75,7 @@ class Case:
     target: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
     rebuild: Callable[[], Tokenizer] | None = None
+    weights: tuple[Checkpoint, Checkpoint] | None = None
     new_ids: range = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ def verify(
     added_specials: Sequence[str] = (),
     texts: Sequence[str] = (),
     rebuild: Callable[[], Tokenizer] | None = None,
+    weights: tuple[Checkpoint, Checkpoint] | None = None,
     only: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Certificate:
@@ -107,10 +111,12 @@ def verify(
     language: whose scripts may change; guessed from the new tokens when it is not given.
     texts: further lines to compare on, of any language.
     rebuild: makes the candidate again from the same inputs, to compare the bytes.
+    weights: the models of base and candidate; without them the checks of weights are left out.
     only: names of the checks to run, all of them by default.
     Raises VocabkitError when the two are of different families.
     """
     from vocabkit.vocabulary.checks import CHECKS
+    from vocabkit.vocabulary.weight_checks import WEIGHT_CHECKS
 
     if candidate.family != base.family:
         raise VocabkitError(
@@ -118,20 +124,20 @@ def verify(
             f"tokenizer with the base it was made from"
         )
     scripts = language.scripts if language else guess_scripts(candidate, base)
-    case = Case(base, candidate, folder, scripts, frozenset(added_specials), rebuild=rebuild)
+    case = Case(base, candidate, folder, scripts, frozenset(added_specials), rebuild=rebuild, weights=weights)
     case.target = tuple(line for line in texts if case.owns(line))
     case.other = tuple(line for line in texts if not case.owns(line))
     if language:
         case.target += tuple(line for line in language.evaluation_text.splitlines() if line)
     checks = []
-    for check in CHECKS:
+    for check in (*CHECKS, *(WEIGHT_CHECKS if weights else ())):
         name = check.__name__.split("_")[0].upper()
         if only and name not in only:
             continue
         if progress:
-            progress(name)
+            progress(f"Proving {name}")
         checks.append(check(case))
-    return Certificate(tuple(checks))
+    return Certificate(tuple(sorted(checks, key=lambda check: int(check.name.removeprefix("G")))))
 
 
 def guess_scripts(candidate: Tokenizer, base: Tokenizer) -> tuple[tuple[int, int], ...]:

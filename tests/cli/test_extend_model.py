@@ -1,0 +1,135 @@
+"""`vocabkit extend` on a real model: SmolLM2-135M in, a larger one out that plain transformers loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIZE = 1000
+FRESH = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+base, extended, chinese = sys.argv[1:]
+torch.set_grad_enabled(False)
+models = [AutoModelForCausalLM.from_pretrained(folder, local_files_only=True) for folder in (base, extended)]
+tokenizers = [AutoTokenizer.from_pretrained(folder, local_files_only=True) for folder in (base, extended)]
+english = "The committee met on Tuesday. Its report, which runs to 48 pages, was published a week later."
+ids = [tokenizer(english, return_tensors="pt").input_ids for tokenizer in tokenizers]
+old, new = (model(i).logits[0] for model, i in zip(models, ids))
+size = old.shape[-1]
+padding = new.softmax(-1)[:, len(tokenizers[1]):]
+zh = tokenizers[1](chinese, return_tensors="pt").input_ids
+print(json.dumps({
+    "same_ids": ids[0].tolist() == ids[1].tolist(),
+    "same_logits": torch.equal(old, new[:, :size]),
+    "extra_mass": float((new.logsumexp(-1) - old.logsumexp(-1)).mean()),
+    "padding": float(padding.max()),
+    "tokens": [len(tokenizer(chinese).input_ids) for tokenizer in tokenizers],
+    "continued": models[1].generate(zh, max_new_tokens=8, do_sample=False)[0, zh.shape[1]:].tolist(),
+    "length": len(tokenizers[1]),
+}))
+"""
+
+
+def vocabkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vocabkit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+@pytest.fixture(scope="module")
+def extended(smollm2_model: Path, chinese_lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("extended")
+    (folder / "corpus.txt").write_text("\n".join(chinese_lines[:3000]), encoding="utf-8")
+    arguments = ["--base", str(smollm2_model), "--corpus", str(folder / "corpus.txt"), "--size", str(SIZE)]
+    result = vocabkit("extend", "--lang", "zh", *arguments, "-o", str(folder / "out"), "--json")
+    assert result.returncode == 0, result.stderr
+    return folder / "out"
+
+
+def test_plain_transformers_loads_it_and_english_is_what_it_was(
+    smollm2_model: Path, extended: Path, chinese_lines: list[str]
+) -> None:
+    command = [sys.executable, "-c", FRESH, str(smollm2_model), str(extended), chinese_lines[4000]]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout)
+    assert found["same_ids"]
+    assert found["same_logits"]
+    # The new tokens take something from the old ones: log(1 + their share).
+    assert 0 <= found["extra_mass"] < 0.01
+    assert found["padding"] < 1e-6
+    assert found["tokens"][1] < 0.7 * found["tokens"][0]
+    assert max(found["continued"]) < found["length"] == 49_152 + SIZE
+
+
+def test_the_certificate_covers_the_weights(smollm2_model: Path, extended: Path) -> None:
+    result = vocabkit("verify", str(extended), "--against", str(smollm2_model), "--json")
+    certificate = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert certificate["ok"]
+    rows = next(check for check in certificate["checks"] if check["name"] == "G10")
+    assert "49,152 old rows compared, 1,000 new in 50,176 rows, tied" in rows["detail"]
+    assert json.loads((extended / "vocabkit.json").read_text())["init"]
+
+
+def test_a_flipped_bit_in_the_weights_is_found(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in extended.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with (copy / "model.safetensors").open("r+b") as file:
+        file.seek(400_000_000)
+        byte = file.read(1)[0]
+        file.seek(400_000_000)
+        file.write(bytes([byte ^ 1]))
+    result = vocabkit("verify", str(copy), "--against", str(smollm2_model), "--json")
+    assert result.returncode == 1
+    assert "model.safetensors is not the file that was written" in result.stdout
+
+
+def test_an_old_row_that_changed_is_found(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
+    from vocabkit.rows.checkpoint import open_checkpoint
+
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in extended.iterdir():
+        if path.name != "vocabkit.json":
+            (copy / path.name).write_bytes(path.read_bytes())
+    rows = open_checkpoint(copy).input
+    one = rows.tensor.nbytes // rows.tensor.shape[0]
+    with (copy / "model.safetensors").open("r+b") as file:
+        file.seek(rows.tensor.start + 1234 * one)
+        file.write(b"\0\0\0\0")
+        file.seek(rows.tensor.start + 49_200 * one)
+        row = file.read(one)
+        file.write(row)
+    result = vocabkit("verify", str(copy), "--against", str(smollm2_model), "--lang", "zh", "--json")
+    assert result.returncode == 1
+    items = next(check["items"] for check in json.loads(result.stdout)["checks"] if check["name"] == "G10")
+    assert "model.embed_tokens.weight: row 1234 changed" in items
+    assert "model.embed_tokens.weight: row 49201 equals another new row" in items
+
+
+def test_the_tokenizer_alone_on_request(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
+    arguments = ["--base", str(smollm2_model), "--vocabulary", str(extended), "--no-weights", "--size", "100"]
+    assert vocabkit("extend", "--lang", "zh", *arguments, "-o", str(tmp_path / "out"), "--json").returncode == 0
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--init", "subword-men"], "unknown initializer 'subword-men'; did you mean 'subword-mean'?"),
+        (["--init-option", "k"], "write --init-option as NAME=VALUE"),
+        (["--init", "mean", "--no-weights"], "--init makes rows for a model's weights"),
+    ],
+)
+def test_bad_options_are_one_line(arguments: list[str], message: str, smollm2_model: Path, tmp_path: Path) -> None:
+    base = ["--base", str(smollm2_model), "--lang", "zh", "-o", str(tmp_path / "out")]
+    run = vocabkit("extend", *base, *arguments)
+    assert run.returncode in (1, 2)
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,115 @@
+"""What an initialiser is given: the old rows, and how each new token was written before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Old rows are turned into float32 this many at a time.
+BLOCK_ROWS = 8192
+
+Initializer = Callable[["RowRequest"], NDArray[np.float32]]
+
+
+class OldRows:
+    """The base's rows of one matrix, in float32 as they are asked for; a head's bias is its last column."""
+
+    def __init__(self, values: NDArray[Any], bias: NDArray[Any] | None = None) -> None:
+        self._values = values
+        self._bias = bias
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, width)."""
+        return len(self._values), self._values.shape[1] + (self._bias is not None)
+
+    def __getitem__(self, ids: Any) -> NDArray[np.float32]:
+        values = np.asarray(self._values[ids]).astype(np.float32)
+        if self._bias is None:
+            return values
+        return np.concatenate([values, np.asarray(self._bias[ids]).astype(np.float32)[..., None]], axis=-1)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, in order, in blocks of at most BLOCK_ROWS."""
+        for start in range(0, self.shape[0], BLOCK_ROWS):
+            yield self[start : start + BLOCK_ROWS]
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """[width], the mean of all rows."""
+        total = np.zeros(self.shape[1], np.float64)
+        for block in self.blocks():
+            total += block.sum(0, dtype=np.float64)
+        return (total / self.shape[0]).astype(np.float32)
+
+    @cached_property
+    def rms(self) -> float:
+        """The root mean square of all values."""
+        total = sum(float(np.square(block, dtype=np.float64).sum()) for block in self.blocks())
+        return float(np.sqrt(total / (self.shape[0] * self.shape[1])))
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The base's ids of every new token, one list after the other.
+
+    ids: [sum of lengths] int64.  starts: [M + 1] int64; token i has `ids[starts[i] : starts[i + 1]]`, which is
+    empty for a token that is not made of old ones (a new special token).
+    """
+
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: list[list[int]]) -> Pieces:
+        """Return the pieces that `lists` name."""
+        starts = np.concatenate([[0], np.cumsum([len(ids) for ids in lists], dtype=np.int64)])
+        return cls(np.fromiter((i for ids in lists for i in ids), np.int64, int(starts[-1])), starts)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[M], the number of pieces of each token."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """[sum of lengths], the token that each piece belongs to."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @cached_property
+    def position(self) -> NDArray[np.int64]:
+        """[sum of lengths], the place of each piece in its token, from 0 on."""
+        return np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
+
+
+@dataclass(frozen=True)
+class RowRequest:
+    """What is asked of an initialiser: one row for every new token, for one matrix.
+
+    role: "input" or "head"; a tied matrix is asked for once, as "input".
+    old: the base's rows, [V, width].
+    pieces: the base's segmentation of every new token.
+    parents: [M, 2] ids of the two tokens that each was merged from, in the extended numbering (V + i is new
+        token i), -1 where it is not a merge.
+    tokens: [M] the new tokens' bytes; b"" for a new special token.
+    old_ids: the base's tokens, bytes -> id.
+    seed: of whatever is drawn at random.
+    options: what the user passed with --init-option NAME=VALUE.
+    """
+
+    role: str
+    old: OldRows
+    pieces: Pieces
+    parents: NDArray[np.int64]
+    tokens: tuple[bytes, ...]
+    old_ids: Mapping[bytes, int]
+    seed: int = 0
+    options: Mapping[str, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)

@@ -1,0 +1,85 @@
+"""The guarantees of a model's weights: G10, and G1 and G12 as far as they are about rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vocabkit.rows.checkpoint import Checkpoint, RowTensor, vocab_sizes
+from vocabkit.rows.distinct import repeated_rows
+from vocabkit.vocabulary.checks import padded_rows
+from vocabkit.vocabulary.verify import Case, Check
+
+# Rows compared at a time.
+BLOCK_ROWS = 4096
+
+
+def g10_rows(case: Case) -> Check:
+    """Old rows bit-identical in every matrix, tied stays tied, no NaN, no two new rows equal, all rows there."""
+    assert case.weights is not None
+    base, candidate = case.weights
+    wrong = _structure(case, base, candidate)
+    compared = 0
+    for old, new in _pairs(base, candidate):
+        if new is None:
+            wrong.append(f"{old.name} is missing")
+            continue
+        if old.tensor.dtype != new.tensor.dtype or old.tensor.shape[1:] != new.tensor.shape[1:]:
+            wrong.append(f"{old.name} is {new.tensor.dtype} {list(new.tensor.shape[1:])}, not {old.tensor.dtype}")
+            continue
+        compared += min(case.base.size, len(old.values))
+        changed = _changed_rows(old.values[: case.base.size], new.values[: case.base.size])
+        wrong += [f"{old.name}: row {i} changed" for i in changed]
+        wrong += _new_rows(new, case.base.size, case.candidate.size)
+    detail = (
+        f"{compared:,} old rows compared, {len(case.new_ids):,} new in {candidate.rows:,} rows, "
+        f"{'tied' if candidate.tied else 'input and head' if candidate.head else 'no head'}"
+    )
+    title = "old rows bit-identical, tied stays tied, new rows sound and distinct"
+    return Check("G10", title, not wrong, detail, tuple(wrong))
+
+
+WEIGHT_CHECKS: tuple[Callable[[Case], Check], ...] = (g10_rows,)
+
+
+def _structure(case: Case, base: Checkpoint, candidate: Checkpoint) -> list[str]:
+    wrong = []
+    if base.tied != candidate.tied:
+        wrong.append(f"the base is {'tied' if base.tied else 'not tied'}, and this is not so any more")
+    rows = padded_rows(case.base, case.candidate.size)
+    if candidate.rows != rows:
+        wrong.append(f"{candidate.rows:,} rows, not {rows:,}")
+    wrong += [
+        f"config.json says vocab_size {part['vocab_size']}, not {candidate.rows}"
+        for part in vocab_sizes(candidate.config)
+        if part["vocab_size"] != candidate.rows
+    ]
+    held = {name for header in candidate.shards.values() for name in header.tensors}
+    wrong += [f"{name} is missing" for header in base.shards.values() for name in header.tensors if name not in held]
+    return wrong
+
+
+def _pairs(base: Checkpoint, candidate: Checkpoint) -> list[tuple[RowTensor, RowTensor | None]]:
+    new = {tensor.role: tensor for tensor in candidate.row_tensors}
+    return [(tensor, new.get(tensor.role)) for tensor in base.row_tensors]
+
+
+def _changed_rows(old: NDArray[np.generic], new: NDArray[np.generic]) -> list[int]:
+    changed: list[int] = []
+    for start in range(0, len(old), BLOCK_ROWS):
+        a, b = (np.ascontiguousarray(x[start : start + BLOCK_ROWS]) for x in (old, new))
+        differs = (a.view(np.uint8).reshape(len(a), -1) != b.view(np.uint8).reshape(len(b), -1)).any(1)
+        changed += (start + np.flatnonzero(differs)).tolist()
+    return changed
+
+
+def _new_rows(tensor: RowTensor, first: int, end: int) -> list[str]:
+    new = np.asarray(tensor.values[first:end])
+    wrong = []
+    if not bool(np.isfinite(new.astype(np.float32)).all()):
+        wrong.append(f"{tensor.name}: new rows hold values that are no numbers")
+    if new.ndim == 2:
+        wrong += [f"{tensor.name}: row {first + i} equals another new row" for i in repeated_rows(new).tolist()]
+    return wrong

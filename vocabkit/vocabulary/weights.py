@@ -1,0 +1,138 @@
+"""Extend the weights of a model by the rows of its new tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vocabkit.errors import CheckpointError
+from vocabkit.rows.checkpoint import Checkpoint, RowTensor
+from vocabkit.rows.distinct import made_distinct
+from vocabkit.rows.dtypes import rounded
+from vocabkit.rows.request import Initializer, OldRows, Pieces, RowRequest
+from vocabkit.rows.surgery import NewRows, extend_checkpoint
+from vocabkit.tokenizer.base import NewToken, Tokenizer
+
+# Bytes that no UTF-8 text holds: their tokens were never produced in training, and were pushed down everywhere.
+NEVER_IN_TEXT = (0xC0, 0xC1, *range(0xF5, 0x100))
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """How new rows are made and written.
+
+    initializer: the function; name: what it is called.  options: what it takes beside the request.
+    link: hard-link shards that do not change.
+    """
+
+    initializer: Initializer
+    name: str
+    seed: int = 0
+    options: Mapping[str, str] | None = None
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What was written: XXH3 checksums of the shards, and how many rows had to be told apart, by matrix."""
+
+    checksums: dict[str, str]
+    told_apart: dict[str, int]
+
+
+def extend_weights(
+    checkpoint: Checkpoint,
+    base: Tokenizer,
+    tokenizer: Tokenizer,
+    added: Sequence[NewToken],
+    folder: Path,
+    *,
+    rows: int,
+    how: RowOptions,
+    progress: Callable[[str], None] | None = None,
+) -> Extension:
+    """Write `checkpoint` with `rows` rows into `folder`: the base's, those of the new tokens, and padding.
+
+    added: the new tokens of `tokenizer` with the parts they were merged from.
+    Raises CheckpointError when the base tokenizer has more tokens than the model has rows, or the disk is full.
+    """
+    if base.size > checkpoint.rows:
+        raise CheckpointError(
+            f"the tokenizer has {base.size:,} tokens and {checkpoint.input.name} {checkpoint.rows:,} rows; "
+            f"resize the model to its tokenizer first, or use the tokenizer it was trained with"
+        )
+    tokens = [tokenizer.token_bytes(i) or b"" for i in range(base.size, tokenizer.size)]
+    parts = {token.token: token.parts for token in added}
+    pieces = pieces_of(base, tokens, parts)
+    never = [i for byte in NEVER_IN_TEXT if (i := base.find(bytes([byte]))) is not None]
+    parents = _parents(base, tokens, parts)
+    old_ids = {token: i for i in range(base.size) if (token := base.token_bytes(i)) is not None}
+    new: dict[str, NewRows] = {}
+    told_apart: dict[str, int] = {}
+    for role, tensor, bias in _matrices(checkpoint):
+        old = OldRows(tensor.values[: base.size], bias.values[: base.size] if bias else None)
+        request = RowRequest(role, old, pieces, parents, tuple(tokens), old_ids, how.seed, how.options)
+        if progress:
+            progress(f"Making {role} rows by {how.name}")
+        made = np.asarray(how.initializer(request), np.float32)
+        if made.shape != (len(tokens), old.shape[1]):
+            raise CheckpointError(
+                f"--init {how.name} made rows of shape {made.shape}, not {(len(tokens), old.shape[1])}"
+            )
+        padding = old[np.asarray(never)].mean(0) if never else old.mean
+        width = tensor.tensor.shape[1]
+        cast, told_apart[role] = made_distinct(made[:, :width], tensor.dtype, old.rms, how.seed, tensor.name)
+        new[tensor.name] = NewRows(cast, rounded(padding[:width], tensor.dtype, tensor.name))
+        if bias:
+            new[bias.name] = NewRows(
+                rounded(made[:, width], bias.dtype, bias.name), rounded(padding[width:], bias.dtype, bias.name)
+            )
+    if checkpoint.tied and checkpoint.head is not None:
+        new[checkpoint.head.name] = new[checkpoint.input.name]
+    checksums = extend_checkpoint(
+        checkpoint, folder, new, first=base.size, rows=rows, link=how.link, progress=progress
+    )
+    return Extension(checksums, told_apart)
+
+
+def pieces_of(base: Tokenizer, tokens: Sequence[bytes], parts: Mapping[bytes, tuple[bytes, ...]]) -> Pieces:
+    """Return how `base` writes every token: down the merges where they are known, else by encoding its text."""
+    known: dict[bytes, list[int]] = {}
+    loose = [token for token in tokens if token and not parts.get(token)]
+    known.update(zip(loose, base.encode_bare(loose), strict=True))
+
+    def pieces(token: bytes) -> list[int]:
+        if token not in known:
+            found = base.find(token)
+            known[token] = [found] if found is not None else [i for part in parts[token] for i in pieces(part)]
+        return known[token]
+
+    return Pieces.of([pieces(token) if token else [] for token in tokens])
+
+
+def _parents(base: Tokenizer, tokens: Sequence[bytes], parts: Mapping[bytes, tuple[bytes, ...]]) -> NDArray[np.int64]:
+    ids = {token: base.size + i for i, token in enumerate(tokens) if token}
+
+    def find(token: bytes) -> int:
+        old = base.find(token)
+        return ids.get(token, -1) if old is None else old
+
+    pairs = [parts.get(token, ()) for token in tokens]
+    rows = [[find(left_right[0]), find(left_right[1])] if len(left_right) == 2 else [-1, -1] for left_right in pairs]
+    return np.asarray(rows, np.int64).reshape(len(tokens), 2)
+
+
+def _matrices(checkpoint: Checkpoint) -> list[tuple[str, RowTensor, RowTensor | None]]:
+    """Return what is made on its own: the input matrix, and the head with its bias unless it is the same."""
+    matrices: list[tuple[str, RowTensor, RowTensor | None]] = [("input", checkpoint.input, None)]
+    if checkpoint.head is not None and not checkpoint.tied:
+        matrices.append(("head", checkpoint.head, checkpoint.bias))
+    elif checkpoint.bias is not None:
+        raise CheckpointError(
+            f"{checkpoint.folder}: a tied head with a bias ({checkpoint.bias.name}) is not supported"
+        )
+    return matrices
