@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("manifest",),
     ("hookspecs",),
     ("plugins",),
-    ("corpus", "tokenizer", "rows"),
+    ("corpus", "tokenizer", "rows", "model"),
     ("vocabulary", "train", "infer", "measure", "report"),
     ("console",),
     ("cli",),

@@ -78,7 +78,7 @@ def extended(base: Path, folder: Path, **options: Any) -> tuple[Checkpoint, dict
     folder.mkdir()
     checkpoint = open_checkpoint(base)
     new = new_rows(checkpoint)
-    extend_checkpoint(checkpoint, folder, new, first=FIRST, rows=ROWS, **options)
+    extend_checkpoint(checkpoint, folder, lambda: new, first=FIRST, rows=ROWS, **options)
     return open_checkpoint(folder), new
 
 
@@ -121,7 +121,7 @@ def test_new_tokens_take_the_padding_of_the_base_and_leave_the_rest_of_it(tmp_pa
     base = make_model("qwen2", tmp_path / "base")
     before = open_checkpoint(base)
     (tmp_path / "extended").mkdir()
-    extend_checkpoint(before, tmp_path / "extended", new_rows(before, 4), first=FIRST, rows=VOCAB)
+    extend_checkpoint(before, tmp_path / "extended", lambda: new_rows(before, 4), first=FIRST, rows=VOCAB)
     after = open_checkpoint(tmp_path / "extended")
     for old, new in zip(before.row_tensors, after.row_tensors, strict=True):
         assert np.array_equal(old.values[:FIRST], new.values[:FIRST])
@@ -278,7 +278,7 @@ def extend(value):
         for t in base.row_tensors:
             shape = t.tensor.shape[1:]
             new[t.name] = NewRows(np.full((30, *shape), value, t.dtype), np.zeros(shape, t.dtype))
-        sums = extend_checkpoint(base, folder, new, first=140, rows=192)
+        sums = extend_checkpoint(base, folder, lambda: new, first=140, rows=192)
         write_manifest(folder, "extend", arguments={"value": value}, inputs=[],
                        checksums={name: "xxh3_128:" + s for name, s in sums.items()})
 

@@ -11,6 +11,7 @@ import click
 
 from vocabkit import console
 from vocabkit.cli import options
+from vocabkit.cli.bench_model import init, perplexity
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
@@ -24,7 +25,11 @@ LEARN_SIZE = 1000
 
 @click.group()
 def bench() -> None:
-    """Measure tokenizers: how long texts get, how fast they are encoded."""
+    """Measure tokenizers and models: how long texts get, how fast they are encoded, how well they are predicted."""
+
+
+bench.add_command(init)
+bench.add_command(perplexity)
 
 
 @bench.command("encode-length")

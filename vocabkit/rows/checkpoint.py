@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,12 @@ class RowTensor:
         """Its number format."""
         return FLOATS[self.tensor.dtype]
 
-    @cached_property
+    @property
     def values(self) -> NDArray[Any]:
-        """Its values in their own format, [rows, width] ([rows] for a bias), mapped from the file."""
+        """Its values in their own format, [rows, width] ([rows] for a bias), mapped from the file anew each time.
+
+        What was read counts as this process's memory until the array is gone.
+        """
         mapped = np.memmap(self.header.path, np.uint8, "r", self.tensor.start, (self.tensor.nbytes,))
         values: NDArray[Any] = mapped.view(self.dtype).reshape(self.tensor.shape)
         return values

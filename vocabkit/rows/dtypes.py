@@ -35,6 +35,6 @@ def rounded(rows: NDArray[np.float32], dtype: np.dtype[Any], what: str) -> NDArr
     # Not a number and too large are told from the result: the library only warns.
     with np.errstate(over="ignore", invalid="ignore"):
         cast = rows.astype(dtype)
-    if not bool(np.isfinite(cast.astype(np.float32)).all()):
+    if not bool(np.isfinite(cast).all()):
         raise CheckpointError(f"{what}: new rows hold values that {dtype.name} cannot; choose another --init")
     return cast

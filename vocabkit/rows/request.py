@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Old rows are turned into float32 this many at a time.
-BLOCK_ROWS = 8192
+# Old rows are turned into float32 this many values at a time: 16 MB.
+BLOCK_VALUES = 1 << 22
 
 Initializer = Callable[["RowRequest"], NDArray[np.float32]]
 
@@ -35,9 +35,10 @@ class OldRows:
         return np.concatenate([values, np.asarray(self._bias[ids]).astype(np.float32)[..., None]], axis=-1)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield all rows, in order, in blocks of at most BLOCK_ROWS."""
-        for start in range(0, self.shape[0], BLOCK_ROWS):
-            yield self[start : start + BLOCK_ROWS]
+        """Yield all rows, in order, in blocks of about BLOCK_VALUES values."""
+        step = max(1, BLOCK_VALUES // self.shape[1])
+        for start in range(0, self.shape[0], step):
+            yield self[start : start + step]
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:
@@ -50,7 +51,7 @@ class OldRows:
     @cached_property
     def rms(self) -> float:
         """The root mean square of all values."""
-        total = sum(float(np.square(block, dtype=np.float64).sum()) for block in self.blocks())
+        total = sum(float(np.vdot(block, block)) for block in self.blocks())
         return float(np.sqrt(total / (self.shape[0] * self.shape[1])))
 
 

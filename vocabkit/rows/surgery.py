@@ -44,7 +44,7 @@ class NewRows:
 def extend_checkpoint(
     checkpoint: Checkpoint,
     folder: Path,
-    new: Mapping[str, NewRows],
+    make: Callable[[], Mapping[str, NewRows]],
     *,
     first: int,
     rows: int,
@@ -53,27 +53,35 @@ def extend_checkpoint(
 ) -> dict[str, str]:
     """Write `checkpoint` with `rows` rows into `folder`; return file name -> XXH3 checksum of every shard.
 
-    new: tensor name -> its rows from id `first` on.  Rows below `first`, and every other tensor, keep their bytes.
+    make: returns tensor name -> its rows from id `first` on; called while other shards are being copied.
+        Rows below `first`, and every other tensor, keep their bytes.
     link: hard-link untouched shards.
     Raises CheckpointError when the disk has no room for it.
     """
     touched = {tensor.header.path.name for tensor in checkpoint.row_tensors}
     _check_space(checkpoint, folder, touched, rows, link)
 
-    def write(name: str) -> tuple[str, str]:
-        header = checkpoint.shards[name]
+    def started(name: str) -> Header:
         if progress:
             progress(f"Writing {name}")
-        if name not in touched:
-            checksum = copy_file(header.path, folder / name, link=link)
-        else:
-            checksum = _rewrite(header, checkpoint.row_tensors, folder / name, new, first, rows)
-        return name, checksum
+        return checkpoint.shards[name]
+
+    def copied(name: str) -> str:
+        return copy_file(started(name).path, folder / name, link=link)
+
+    def rewritten(name: str, new: Mapping[str, NewRows]) -> str:
+        return _rewrite(started(name), checkpoint.row_tensors, folder / name, new, first, rows)
 
     # The largest first: the last one alone would leave a core without work.
     order = sorted(checkpoint.shards, key=lambda name: -checkpoint.shards[name].path.stat().st_size)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        checksums = dict(pool.map(write, order))
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        running = {name: pool.submit(copied, name) for name in order if name not in touched}
+        new = make()
+        running |= {name: pool.submit(rewritten, name, new) for name in order if name in touched}
+        checksums = {name: running[name].result() for name in order}
+    finally:
+        pool.shutdown(cancel_futures=True)
     if checkpoint.index is not None:
         _write_json(folder / INDEX, _grown_index(checkpoint, rows))
     _write_json(folder / CONFIG, _grown_config(checkpoint, rows))

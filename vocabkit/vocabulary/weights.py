@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,38 +65,62 @@ def extend_weights(
             f"the tokenizer has {base.size:,} tokens and {checkpoint.input.name} {checkpoint.rows:,} rows; "
             f"resize the model to its tokenizer first, or use the tokenizer it was trained with"
         )
-    tokens = [tokenizer.token_bytes(i) or b"" for i in range(base.size, tokenizer.size)]
-    parts = {token.token: token.parts for token in added}
-    pieces = pieces_of(base, tokens, parts)
-    never = [i for byte in NEVER_IN_TEXT if (i := base.find(bytes([byte]))) is not None]
-    parents = _parents(base, tokens, parts)
-    old_ids = {token: i for i in range(base.size) if (token := base.token_bytes(i)) is not None}
-    new: dict[str, NewRows] = {}
     told_apart: dict[str, int] = {}
-    for role, tensor, bias in _matrices(checkpoint):
-        old = OldRows(tensor.values[: base.size], bias.values[: base.size] if bias else None)
-        request = RowRequest(role, old, pieces, parents, tuple(tokens), old_ids, how.seed, how.options)
-        if progress:
-            progress(f"Making {role} rows by {how.name}")
-        made = np.asarray(how.initializer(request), np.float32)
-        if made.shape != (len(tokens), old.shape[1]):
-            raise CheckpointError(
-                f"--init {how.name} made rows of shape {made.shape}, not {(len(tokens), old.shape[1])}"
-            )
-        padding = old[np.asarray(never)].mean(0) if never else old.mean
-        width = tensor.tensor.shape[1]
-        cast, told_apart[role] = made_distinct(made[:, :width], tensor.dtype, old.rms, how.seed, tensor.name)
-        new[tensor.name] = NewRows(cast, rounded(padding[:width], tensor.dtype, tensor.name))
-        if bias:
-            new[bias.name] = NewRows(
-                rounded(made[:, width], bias.dtype, bias.name), rounded(padding[width:], bias.dtype, bias.name)
-            )
-    if checkpoint.tied and checkpoint.head is not None:
-        new[checkpoint.head.name] = new[checkpoint.input.name]
+
+    def make() -> dict[str, NewRows]:
+        new: dict[str, NewRows] = {}
+        never = [i for byte in NEVER_IN_TEXT if (i := base.find(bytes([byte]))) is not None]
+        for tensor, bias, request in row_requests(checkpoint, base, tokenizer, added, how.seed, how.options):
+            if progress:
+                progress(f"Making {request.role} rows by {how.name}")
+            made, told_apart[request.role] = _made(tensor, bias, request, never, how)
+            new |= made
+        if checkpoint.tied and checkpoint.head is not None:
+            new[checkpoint.head.name] = new[checkpoint.input.name]
+        return new
+
     checksums = extend_checkpoint(
-        checkpoint, folder, new, first=base.size, rows=rows, link=how.link, progress=progress
+        checkpoint, folder, make, first=base.size, rows=rows, link=how.link, progress=progress
     )
     return Extension(checksums, told_apart)
+
+
+def _made(
+    tensor: RowTensor, bias: RowTensor | None, request: RowRequest, never: Sequence[int], how: RowOptions
+) -> tuple[dict[str, NewRows], int]:
+    """Make one matrix's rows, in a function of its own so that what they were made of is gone before the next."""
+    old, expected = request.old, (len(request), request.old.shape[1])
+    made = np.asarray(how.initializer(request), np.float32)
+    if made.shape != expected:
+        raise CheckpointError(f"--init {how.name} made rows of shape {made.shape}, not {expected}")
+    padding = old[np.asarray(never)].mean(0) if never else old.mean
+    width = tensor.tensor.shape[1]
+    cast, told_apart = made_distinct(made[:, :width], tensor.dtype, old.rms, how.seed, tensor.name)
+    new = {tensor.name: NewRows(cast, rounded(padding[:width], tensor.dtype, tensor.name))}
+    if bias:
+        new[bias.name] = NewRows(
+            rounded(made[:, width], bias.dtype, bias.name), rounded(padding[width:], bias.dtype, bias.name)
+        )
+    return new, told_apart
+
+
+def row_requests(
+    checkpoint: Checkpoint,
+    base: Tokenizer,
+    tokenizer: Tokenizer,
+    added: Sequence[NewToken],
+    seed: int = 0,
+    options: Mapping[str, str] | None = None,
+) -> Iterator[tuple[RowTensor, RowTensor | None, RowRequest]]:
+    """Yield each matrix that gets rows of its own, its bias, and what an initialiser is asked for it."""
+    tokens = tuple(tokenizer.token_bytes(i) or b"" for i in range(base.size, tokenizer.size))
+    parts = {token.token: token.parts for token in added}
+    pieces = pieces_of(base, tokens, parts)
+    parents = _parents(base, tokens, parts)
+    old_ids = {token: i for i in range(base.size) if (token := base.token_bytes(i)) is not None}
+    for role, tensor, bias in _matrices(checkpoint):
+        old = OldRows(tensor.values[: base.size], bias.values[: base.size] if bias else None)
+        yield tensor, bias, RowRequest(role, old, pieces, parents, tokens, old_ids, seed, options)
 
 
 def pieces_of(base: Tokenizer, tokens: Sequence[bytes], parts: Mapping[bytes, tuple[bytes, ...]]) -> Pieces:
