@@ -71,6 +71,7 @@ def test_the_certificate_covers_the_weights(smollm2_model: Path, extended: Path)
     assert result.returncode == 0
     assert certificate["ok"]
     rows = next(check for check in certificate["checks"] if check["name"] == "G10")
+    assert "G11" in [check["name"] for check in certificate["checks"]]
     assert "49,152 old rows compared, 1,000 new in 50,176 rows, tied" in rows["detail"]
     assert json.loads((extended / "vocabkit.json").read_text())["init"]
 
@@ -133,3 +134,22 @@ def test_bad_options_are_one_line(arguments: list[str], message: str, smollm2_mo
     assert run.returncode in (1, 2)
     assert message in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_bench_perplexity_and_init_compare_in_bits_per_byte(
+    smollm2_model: Path, extended: Path, chinese_lines: list[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "held-out.txt"
+    text.write_text("\n".join(chinese_lines[4000:4008]), encoding="utf-8")
+    found = vocabkit("bench", "perplexity", str(smollm2_model), str(extended), "--text", str(text), "--json")
+    before, after = json.loads(found.stdout)["rows"]
+    assert before["bytes"] == after["bytes"]
+    assert after["tokens"] < before["tokens"]
+    assert 0 < before["bits_per_byte"] < after["bits_per_byte"] < 8
+    arguments = ["--lang", "zh", "--vocabulary", str(extended), "--init", "subword-mean", "--init", "zeros"]
+    found = vocabkit("bench", "init", str(smollm2_model), *arguments, "--text", str(text), "--json")
+    rows = {row["initializer"]: row["bits_per_byte"][str(text)] for row in json.loads(found.stdout)["rows"]}
+    assert rows["unextended"] == pytest.approx(before["bits_per_byte"], rel=1e-3)
+    # What `extend` wrote, and what `bench init` made in memory, are the same model.
+    assert rows["subword-mean"] == pytest.approx(after["bits_per_byte"], rel=1e-3)
+    assert rows["zeros"] > rows["subword-mean"]

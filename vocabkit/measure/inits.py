@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vocabkit.measure.perplexity import start_id
 from vocabkit.model.scores import document_bits, log_z_shift
 from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.tokenizer.start import start_id
 
 
 @dataclass(frozen=True)

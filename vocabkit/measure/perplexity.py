@@ -12,9 +12,7 @@ from typing import Any
 
 from vocabkit.model.scores import document_bits
 from vocabkit.tokenizer.base import Tokenizer
-
-# What a document may begin after, in this order: BOS, else what separates documents in training.
-STARTS = ("<s>", "<|begin_of_text|>", "<bos>", "<|endoftext|>", "<|im_start|>", "</s>", "<|im_end|>")
+from vocabkit.tokenizer.start import start_id
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,3 @@ def perplexity(
         per_token,
         2.0 ** min(per_token, 1000),
     )
-
-
-def start_id(tokenizer: Tokenizer) -> int:
-    """Return the id that a document begins after: the configured BOS, else what separates documents."""
-    named = [tokenizer.sidecars.config.get(key) for key in ("bos_token", "eos_token")]
-    contents = [name.get("content") if isinstance(name, dict) else name for name in named]
-    for token in (contents[0], *STARTS[:4], contents[1], *STARTS[4:]):
-        if token is not None and token in tokenizer.id_table:
-            return tokenizer.id_table[token]
-    return 0

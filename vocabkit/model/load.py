@@ -16,6 +16,13 @@ def can_run_models() -> bool:
     return all(find_spec(name) is not None for name in NEEDED)
 
 
+def has_gpu() -> bool:
+    """Return whether torch finds a GPU."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
 def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") -> Any:
     """Return the model in `folder`, ready to be evaluated; no code of the folder is run.
 
@@ -28,7 +35,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
     import torch
     import transformers
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or ("cuda" if has_gpu() else "cpu")
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
     transformers.utils.logging.disable_progress_bar()

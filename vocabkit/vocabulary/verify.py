@@ -129,14 +129,17 @@ def verify(
     case.other = tuple(line for line in texts if not case.owns(line))
     if language:
         case.target += tuple(line for line in language.evaluation_text.splitlines() if line)
-    checks = []
-    for check in (*CHECKS, *(WEIGHT_CHECKS if weights else ())):
+    checks: list[Check] = []
+    run: tuple[Callable[[Case], Check | None], ...] = (*CHECKS, *(WEIGHT_CHECKS if weights else ()))
+    for check in run:
         name = check.__name__.split("_")[0].upper()
         if only and name not in only:
             continue
         if progress:
             progress(f"Proving {name}")
-        checks.append(check(case))
+        result = check(case)
+        if result is not None:
+            checks.append(result)
     return Certificate(tuple(sorted(checks, key=lambda check: int(check.name.removeprefix("G")))))
 
 

@@ -1,19 +1,27 @@
-"""The guarantees of a model's weights: G10, and G1 and G12 as far as they are about rows."""
+"""The guarantees of a model's weights: G10, G11, and G1 and G12 as far as they are about rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vocabkit.model.load import can_run_models, has_gpu, load_model
+from vocabkit.model.scores import log_z_shift
 from vocabkit.rows.checkpoint import Checkpoint, RowTensor, vocab_sizes
 from vocabkit.rows.distinct import repeated_rows
+from vocabkit.tokenizer.start import start_id
 from vocabkit.vocabulary.checks import padded_rows
+from vocabkit.vocabulary.probes import english_lines
 from vocabkit.vocabulary.verify import Case, Check
 
 # Rows compared at a time.
 BLOCK_ROWS = 4096
+# Loading and reading a few dozen lines takes seconds below this, minutes above.
+MAX_GIGABYTES_ON_CPU = 3.0
+MAX_LINES = 50
 
 
 def g10_rows(case: Case) -> Check:
@@ -41,7 +49,34 @@ def g10_rows(case: Case) -> Check:
     return Check("G10", title, not wrong, detail, tuple(wrong))
 
 
-WEIGHT_CHECKS: tuple[Callable[[Case], Check], ...] = (g10_rows,)
+def g11_distribution(case: Case) -> Check | None:
+    """On text of the base's languages the new tokens take no more from the old ones than average tokens would.
+
+    None where the model cannot be run here: without torch and transformers, or too large for a CPU.
+    """
+    assert case.weights is not None
+    folder = case.weights[1].folder
+    if not can_run_models() or (not has_gpu() and _gigabytes(case.weights[1]) > MAX_GIGABYTES_ON_CPU):
+        return None
+    lines = [*english_lines(), *case.other[:MAX_LINES]]
+    mean, greatest = log_z_shift(
+        load_model(folder), case.candidate.encode(lines), start_id(case.candidate), case.base.size
+    )
+    bound = math.log1p(len(case.new_ids) / case.base.size)
+    detail = (
+        f"delta log Z {mean:.4f} on average over {len(lines)} lines, {greatest:.4f} at most; the bound is {bound:.4f}"
+    )
+    wrong = (f"the new tokens take {mean:.4f}",) if mean > bound else ()
+    return Check(
+        "G11", "old tokens lose at most log(1 + M/V) to the new ones on other text", not wrong, detail, wrong
+    )
+
+
+WEIGHT_CHECKS: tuple[Callable[[Case], Check | None], ...] = (g10_rows, g11_distribution)
+
+
+def _gigabytes(checkpoint: Checkpoint) -> float:
+    return sum(header.path.stat().st_size for header in checkpoint.shards.values()) / 1e9
 
 
 def _structure(case: Case, base: Checkpoint, candidate: Checkpoint) -> list[str]:
