@@ -38,7 +38,7 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path: Path) -> None:
 def test_every_hook_is_documented() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     hooks = [name for name in vars(hookspecs) if name.startswith("register_")]
-    assert len(hooks) == 5
+    assert len(hooks) == 6
     for name in hooks:
         argument = getattr(hookspecs, name).__code__.co_varnames[0]
         assert f"`{name}({argument})`" in text
