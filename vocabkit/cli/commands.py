@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vocabkit.cli.bench import bench
+from vocabkit.cli.diff import diff
 from vocabkit.cli.extend import extend
 from vocabkit.cli.installed import languages, plugins
 from vocabkit.cli.learn import learn
@@ -13,5 +14,5 @@ from vocabkit.cli.verify import verify
 
 def add_commands(cli: click.Group) -> None:
     """Add every command to `cli`."""
-    for command in (extend, learn, verify, bench, languages, plugins):
+    for command in (extend, learn, verify, diff, bench, languages, plugins):
         cli.add_command(command)

@@ -59,7 +59,7 @@ def verify(
             language=registry.language(code) if code else None,
             added_specials=manifest.get("added_special", []),
             texts=lines,
-            weights=_weights(candidate, base),
+            weights=open_weights(candidate, base),
             progress=progress.step,
         )
     if as_json:
@@ -73,8 +73,8 @@ def verify(
     return 0 if certificate.ok else 1
 
 
-def _weights(candidate: Tokenizer, base: Tokenizer) -> tuple[Checkpoint, Checkpoint] | None:
-    """Open both models, when both are there."""
+def open_weights(candidate: Tokenizer, base: Tokenizer) -> tuple[Checkpoint, Checkpoint] | None:
+    """Return the models of base and candidate, when both are there."""
     from vocabkit.rows.checkpoint import holds_model, open_checkpoint
 
     folders = (base.source, candidate.source)
