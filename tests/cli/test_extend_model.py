@@ -114,6 +114,16 @@ def test_an_old_row_that_changed_is_found(smollm2_model: Path, extended: Path, t
     assert "model.embed_tokens.weight: row 49201 equals another new row" in items
 
 
+def test_a_dry_run_says_how_much_the_weights_grow(smollm2_model: Path, tmp_path: Path) -> None:
+    arguments = ["--base", str(smollm2_model), "--size", "100", "-o", str(tmp_path / "out"), "--dry-run"]
+    plan = json.loads(vocabkit("extend", "--lang", "zh", *arguments, "--json").stdout)
+    assert plan["padded_size"] == 49_280
+    # 128 more rows of 576 float32 values; the head is tied.
+    assert plan["weights_grow_bytes"] == 128 * 576 * 4
+    assert "Nothing was written" in vocabkit("extend", "--lang", "zh", *arguments).stdout
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_tokenizer_alone_on_request(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
     arguments = ["--base", str(smollm2_model), "--vocabulary", str(extended), "--no-weights", "--size", "100"]
     assert vocabkit("extend", "--lang", "zh", *arguments, "-o", str(tmp_path / "out"), "--json").returncode == 0

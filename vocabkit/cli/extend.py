@@ -92,7 +92,7 @@ def extend(
     chosen = LearningOptions(**learning)
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if dry_run:
-        _print_plan(tokenizer, language, size or DEFAULT_SIZE, chosen.corpus, vocabulary, as_json)
+        _print_plan(tokenizer, checkpoint, language, size or DEFAULT_SIZE, chosen.corpus, vocabulary, as_json)
         return 0
     _check_output(output, force)
     with console.progress(as_json) as progress:
@@ -175,8 +175,15 @@ def _merger(
 
 
 def _print_plan(
-    tokenizer: Tokenizer, language: Language, size: int, corpus: Any, vocabulary: Path | None, as_json: bool
+    tokenizer: Tokenizer,
+    checkpoint: Checkpoint | None,
+    language: Language,
+    size: int,
+    corpus: Any,
+    vocabulary: Path | None,
+    as_json: bool,
 ) -> None:
+    from vocabkit.rows.surgery import grown_bytes
     from vocabkit.vocabulary.checks import padded_rows
 
     rows = padded_rows(tokenizer, tokenizer.size + size)
@@ -189,6 +196,7 @@ def _print_plan(
         "size": tokenizer.size + size,
         "padded_size": rows,
         "from": source,
+        "weights_grow_bytes": grown_bytes(checkpoint, rows) if checkpoint else None,
     }
     if as_json:
         console.result_json(plan)
@@ -196,8 +204,9 @@ def _print_plan(
     console.result(
         f"Would add {size:,} {language.name} tokens from {source} to {tokenizer.source} ({tokenizer.family}):"
     )
+    weights = f"; the weights grow by {grown_bytes(checkpoint, rows) / 1e6:,.0f} MB" if checkpoint else ""
     console.result(
-        f"{tokenizer.size:,} tokens become {tokenizer.size + size:,} in {rows:,} rows. Nothing was written."
+        f"{tokenizer.size:,} tokens become {tokenizer.size + size:,} in {rows:,} rows{weights}. Nothing was written."
     )
 
 
@@ -253,4 +262,7 @@ def _report(
         console.result(f"Files: {extended.output}/")
     else:
         console.result(f"Files: {extended.output}/ ({extended.rows:,} embedding rows when a model is resized)")
+    if extended.weights:
+        console.result(f"Next: vocabkit bench perplexity {extended.output} {base_name} --text HELD_OUT_TEXT")
+        return
     console.result(f"Next: vocabkit bench encode-length {extended.output} {base_name} --lang {language.code}")
