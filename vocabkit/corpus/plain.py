@@ -69,9 +69,10 @@ def _place_to_cut(data: bytes) -> int:
     place = max((_beside(data, c) for c in distinct if unicodedata.category(c)[0] in "PZ"), default=0)
     if place > 0:
         return place
-    # Bytes 10xxxxxx go on with a character, which has at most four bytes; a line break may follow "\r".
+    # Bytes 10xxxxxx go on with a character, which has at most four bytes.  The last one stays behind: it may be
+    # the "\r" of a line break.
     for end in range(len(data) - 1, len(data) - 5, -1):
-        if data[end] & 0xC0 != 0x80 and data[end - 1] != 0x0D:
+        if data[end] & 0xC0 != 0x80:
             return end
     return len(data)
 
