@@ -32,7 +32,7 @@ from pathlib import Path
 from vocabkit.files import whole_folder
 from vocabkit.manifest import XXH3, write_manifest
 from vocabkit.rows.checkpoint import open_checkpoint
-from vocabkit.rows.initializers import subword_mean
+from vocabkit.rows.initializers import copy
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.merge import ranked
@@ -45,7 +45,7 @@ with whole_folder(output, force=True) as out:
     merged.tokenizer.save(out)
     written = extend_weights(
         open_checkpoint(folder), base, merged.tokenizer, merged.added, out,
-        rows=padded_rows(base, merged.tokenizer.size), how=RowOptions(subword_mean, "subword-mean"),
+        rows=padded_rows(base, merged.tokenizer.size), how=RowOptions(copy, "copy"),
     )
     checksums = {name: XXH3 + value for name, value in written.checksums.items()}
     write_manifest(out, "extend", arguments={}, inputs=[], checksums=checksums)

@@ -38,12 +38,16 @@ def register_mergers(register: Callable[..., None]) -> None:
 
 @hookimpl
 def register_initializers(register: Callable[..., None]) -> None:
-    """Offer the initialisers that need nothing but the old rows."""
+    """Offer the ways to make rows: from the old ones alone, from text, from a donor, and fitted (extra `train`)."""
     for name in (
         "zeros", "random", "mean", "normal", "subword-mean", "subword-weighted", "first-piece", "last-piece",
         "merge-tree", "copy",
     ):  # fmt: skip
         register(name, _lazy("vocabkit.rows.initializers", name.replace("-", "_")))
+    register("focus", _lazy("vocabkit.rows.focus", "focus"))
+    register("omp", _lazy("vocabkit.rows.omp", "omp"))
+    register("distill", _lazy("vocabkit.train.distill", "distill"))
+    register("headfit", _lazy("vocabkit.train.headfit", "headfit"))
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from vocabkit.errors import VocabkitError
@@ -20,6 +20,8 @@ class Language:
     normalize: text -> text, applied to the corpus only under `--normalize`; it must be idempotent.
     segment: text -> words that join to the text again; used for word metrics and never for learning.
     segmenter: name and version of `segment`, printed with every figure that depends on it.
+    variants: text -> other spellings of the same text (simplified, traditional); a new token starts from the row of
+        an old one with another spelling.
     sample_corpus: what `extend` learns from when no corpus is named, for example "wordfreq:zh".
     evaluation_text: paragraphs on which gains are measured; never part of the sample corpus.
     max_token_length: longest token worth learning, in characters; small corpora learn boilerplate otherwise.
@@ -33,13 +35,14 @@ class Language:
     normalize: Callable[[str], str] | None = None
     segment: Callable[[str], list[str]] | None = None
     segmenter: str = ""
+    variants: Callable[[str], Iterable[str]] | None = None
     sample_corpus: str | None = None
     evaluation_text: str = field(default="", repr=False)
     samples: tuple[str, ...] = field(default=(), repr=False)
     max_token_length: int = 16
     learner: str = "continued-bpe"
     merger: str = "ranked"
-    initializer: str = "subword-mean"
+    initializer: str = "copy"
 
     def owns(self, character: str) -> bool:
         """Return whether `character` belongs to the language's scripts."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 
@@ -56,6 +58,23 @@ def _jieba(text: str) -> list[str]:
     return list(jieba.cut(text))
 
 
+@cache
+def _converters() -> tuple[object, ...]:
+    try:
+        from opencc import OpenCC
+    except ImportError:
+        return ()
+    return OpenCC("s2t"), OpenCC("t2s")
+
+
+def variants(text: str) -> Iterator[str]:
+    """Yield `text` in Traditional and in Simplified characters where that differs; nothing without the extra `zh`."""
+    for converter in _converters():
+        converted = converter.convert(text)  # type: ignore[attr-defined]
+        if converted != text:
+            yield converted
+
+
 SEGMENTERS = {"rjieba": _rjieba, "jieba": _jieba}
 SEGMENTER = next((name for name in SEGMENTERS if segment_with(name)), "")
 
@@ -67,6 +86,7 @@ CHINESE = Language(
     normalize=normalize,
     segment=SEGMENTERS.get(SEGMENTER),
     segmenter=segment_with(SEGMENTER) if SEGMENTER else "",
+    variants=variants,
     sample_corpus="wordfreq:zh",
     evaluation_text=(files(__package__) / "chinese.txt").read_text(encoding="utf-8"),
     samples=(

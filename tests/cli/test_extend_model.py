@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from vocabkit.rows.checkpoint import open_checkpoint
 
 SIZE = 1000
 FRESH = """
@@ -136,6 +139,11 @@ def test_the_tokenizer_alone_on_request(smollm2_model: Path, extended: Path, tmp
         (["--init", "subword-men"], "unknown initializer 'subword-men'; did you mean 'subword-mean'?"),
         (["--init-option", "k"], "write --init-option as NAME=VALUE"),
         (["--init", "mean", "--no-weights"], "--init makes rows for a model's weights"),
+        (["--init", "omp", "--size", "5"], "name its folder with --donor"),
+        (
+            ["--init", "distill", "--init-option", "depth=3", "--size", "5"],
+            "no option 'depth'; it takes layer, tokens",
+        ),
     ],
 )
 def test_bad_options_are_one_line(arguments: list[str], message: str, smollm2_model: Path, tmp_path: Path) -> None:
@@ -156,10 +164,54 @@ def test_bench_perplexity_and_init_compare_in_bits_per_byte(
     assert before["bytes"] == after["bytes"]
     assert after["tokens"] < before["tokens"]
     assert 0 < before["bits_per_byte"] < after["bits_per_byte"] < 8
-    arguments = ["--lang", "zh", "--vocabulary", str(extended), "--init", "subword-mean", "--init", "zeros"]
+    arguments = ["--lang", "zh", "--vocabulary", str(extended), "--init", "copy", "--init", "zeros"]
     found = vocabkit("bench", "init", str(smollm2_model), *arguments, "--text", str(text), "--json")
     rows = {row["initializer"]: row["bits_per_byte"][str(text)] for row in json.loads(found.stdout)["rows"]}
     assert rows["unextended"] == pytest.approx(before["bits_per_byte"], rel=1e-3)
     # What `extend` wrote, and what `bench init` made in memory, are the same model.
-    assert rows["subword-mean"] == pytest.approx(after["bits_per_byte"], rel=1e-3)
-    assert rows["zeros"] > rows["subword-mean"]
+    assert rows["copy"] == pytest.approx(after["bits_per_byte"], rel=1e-3)
+    assert rows["zeros"] > rows["copy"]
+
+
+def test_rows_are_fitted_on_text_and_the_certificate_holds(
+    smollm2_model: Path, extended: Path, chinese_lines: list[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(chinese_lines[:300]), encoding="utf-8")
+    arguments = ["--base", str(smollm2_model), "--vocabulary", str(extended), "--size", "200", "--init", "distill"]
+    arguments += ["--init-option", "tokens=600", "--init-option", "distill.layer=2", "--init-option", "focus.k=1"]
+    run = vocabkit(
+        "extend", "--lang", "zh", *arguments, "--init-corpus", str(text), "-o", str(tmp_path / "out"), "--json"
+    )
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert result["certificate"]["ok"]
+    assert result["weights"]["init"] == "distill"
+    said = json.loads((tmp_path / "out" / "vocabkit.json").read_text())["arguments"]
+    assert said["init_corpus"] == [str(text)]
+    assert said["init_option"] == ["tokens=600", "distill.layer=2", "focus.k=1"]
+
+
+def test_rows_come_from_a_donor_that_has_the_tokens(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
+    """The donor is the base extended before: the rows they share are the same, so the sums carry over as they are."""
+    arguments = ["--base", str(smollm2_model), "--vocabulary", str(extended), "--size", "50", "--init", "omp"]
+    run = vocabkit(
+        "extend",
+        "--lang",
+        "zh",
+        *arguments,
+        "--donor",
+        str(extended),
+        "--init-option",
+        "k=32",
+        "-o",
+        str(tmp_path / "out"),
+    )
+    assert run.returncode == 0, run.stderr
+    made, theirs = (
+        open_checkpoint(folder).input.values[49_152:49_202].astype(np.float32)
+        for folder in (tmp_path / "out", extended)
+    )
+    cosine = (made * theirs).sum(1) / np.linalg.norm(made, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() > 0.9
+    assert json.loads((tmp_path / "out" / "vocabkit.json").read_text())["arguments"]["donor"] == extended.name

@@ -262,6 +262,70 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     assert not list((tmp_path / "extended").iterdir())
 
 
+FULL = """
+import sys
+from pathlib import Path
+import numpy as np
+from vocabkit.errors import VocabkitError
+from vocabkit.files import whole_folder
+from vocabkit.manifest import changed_files, read_manifest, write_manifest
+from vocabkit.rows import surgery
+from vocabkit.rows.checkpoint import open_checkpoint
+base, disk = open_checkpoint(Path(sys.argv[1])), Path(sys.argv[2])
+
+def extend(tokens, rows):
+    with whole_folder(disk / "out", force=True) as folder:
+        new = {}
+        for t in base.row_tensors:
+            shape = t.tensor.shape[1:]
+            new[t.name] = surgery.NewRows(np.ones((tokens, *shape), t.dtype), np.zeros(shape, t.dtype))
+        sums = surgery.extend_checkpoint(base, folder, lambda: new, first=140, rows=rows)
+        write_manifest(folder, "extend", arguments={"rows": rows}, inputs=[],
+                       checksums={name: "xxh3_128:" + s for name, s in sums.items()})
+
+extend(30, 192)
+# Another program fills the disk after the look at how much is free.
+surgery._check_space = lambda *arguments: None
+try:
+    extend(40_000, 41_024)
+except VocabkitError as error:
+    print(error)
+manifest = read_manifest(disk / "out")
+assert manifest["arguments"]["rows"] == 192 and not changed_files(disk / "out", manifest)
+assert [path.name for path in disk.iterdir()] == ["out"], list(disk.iterdir())
+"""
+
+
+def in_a_small_disk(disk: Path, options: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with a file system of its own mounted at `disk`; skip where mounting is not allowed."""
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o {options} none {disk}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no mount namespaces; run as root or enable user namespaces")
+    inside = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
+    return subprocess.run(inside, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("shards", ["5GB", "8KB"])
+def test_a_disk_that_fills_while_weights_are_written_keeps_the_old_folder(shards: str, tmp_path: Path) -> None:
+    base = make_model("llama", tmp_path / "base", max_shard_size=shards)
+    done = in_a_small_disk(
+        tmp_path / "disk", "size=2m", sys.executable, "-c", FULL, str(base), str(tmp_path / "disk")
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no space left on the disk of")
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vocabkit", "extend", "--lang", "zh", "--size", "50"]
+    disk = tmp_path / "disk"
+    done = in_a_small_disk(disk, "ro,size=2m", *command, "-o", str(disk / "out"))
+    assert done.returncode == 1
+    assert "Read-only file system; choose another --output" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from vocabkit.measure.inits import Candidate
     from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import NewToken, Tokenizer
+    from vocabkit.vocabulary.weights import RowOptions
 
 DEFAULT_SIZE = 4_000
+# Those that take minutes are run once.
+SLOW = ("distill", "headfit", "omp")
 
 text = click.option(
     "--text", multiple=True, required=True, metavar="TEXT", help="File in any corpus format; may be repeated."
@@ -95,6 +99,7 @@ def perplexity(
 @click.option("--vocabulary", type=click.Path(path_type=Path), metavar="V", help="Output of `vocabkit learn`.")
 @click.option("--size", type=click.IntRange(1), help="New tokens.  [default: 4000, or all of --vocabulary]")
 @options.learning
+@options.making_rows
 @click.option("--init", "inits", multiple=True, metavar="NAME", help="Only these; may be repeated.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Of those that draw at random.")
 @device
@@ -110,6 +115,9 @@ def init(
     lang: str,
     vocabulary: Path | None,
     size: int | None,
+    init_option: tuple[str, ...],
+    init_corpus: tuple[str, ...],
+    donor: Path | None,
     inits: tuple[str, ...],
     seeds: int,
     device: str | None,
@@ -125,29 +133,33 @@ def init(
       vocabkit bench init ./Llama-3.2-1B --lang zh --corpus books/ --text held-out.zh.txt --text held-out.en.txt
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.cli.rows import RowChoice, row_options
     from vocabkit.measure.inits import measure_inits
     from vocabkit.model.load import load_model
     from vocabkit.rows.checkpoint import open_checkpoint
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.vocabulary_file import read_vocabulary
 
-    names = inits or tuple(sorted(registry.initializers))
+    names = inits or tuple(name for name in sorted(registry.initializers) if donor or name != "omp")
     for name in names:
         registry.initializer(name)
     language, base = registry.language(lang), open_tokenizer(model)
     checkpoint, texts = open_checkpoint(_folder(model)), _read(registry, text)
+    chosen, choice = LearningOptions(**learning), RowChoice(init_option, init_corpus, donor)
     with console.progress(as_json) as progress:
         if vocabulary:
             new = read_vocabulary(vocabulary)
             new = new.first(size) if size else new
         else:
-            new, _ = learn_vocabulary(
-                registry, base, language, size or DEFAULT_SIZE, LearningOptions(**learning), progress
-            )
+            new, _ = learn_vocabulary(registry, base, language, size or DEFAULT_SIZE, chosen, progress)
         merged = registry.merger(language.merger if new.pieces is None else "bridge")(base, new, language)
         progress.step(f"Loading {model}")
         loaded = load_model(_folder(model), device=device, dtype=dtype)
-        candidates = _candidates(registry, names, seeds, checkpoint, base, merged.tokenizer, merged.added)
+
+        def how(name: str, seed: int) -> RowOptions:
+            return row_options(registry, language, name, choice, corpus=chosen.corpus, field=chosen.field, seed=seed)
+
+        candidates = _candidates(names, seeds, how, checkpoint, base, merged.tokenizer, merged.added, progress.step)
         scores = measure_inits(
             loaded, base, merged.tokenizer, texts, candidates, context=context, progress=progress.step
         )
@@ -155,14 +167,14 @@ def init(
         console.result_json({"model": model, "new_tokens": len(merged.added), "rows": [s.to_json() for s in scores]})
         return
     scores = [scores[0], *sorted(scores[1:], key=lambda score: score.bits_per_byte[texts[0][0]])]
-    columns = ["initialiser", *(name for name, _ in texts), "equal rows", "norm", "delta log Z", "greatest"]
+    columns = ["initialiser", *(name for name, _ in texts), "equal rows", "norm", "delta log Z", "greatest", "CPU s"]
     cells = []
     for score in scores:
         bits = [
             f"{score.bits_per_byte[t]:.3f}" + (f" ±{score.spread[t] / 2:.3f}" if score.seeds > 1 else "")
             for t, _ in texts
         ]
-        shift = [f"{score.log_z:.4f}", f"{score.log_z_max:.3f}"]
+        shift = [f"{score.log_z:.4f}", f"{score.log_z_max:.3f}", f"{score.seconds:.1f}"]
         cells.append([score.initializer, *bits, f"{score.equal:,}", f"{score.norm:.2f}", *shift])
     console.table(
         f"Bits per byte at step 0, {len(merged.added):,} new {language.name} tokens in {model}", columns, cells
@@ -170,13 +182,14 @@ def init(
 
 
 def _candidates(
-    registry: Registry,
     names: Sequence[str],
     seeds: int,
+    how: Callable[[str, int], RowOptions],
     checkpoint: Checkpoint,
     base: Tokenizer,
     tokenizer: Tokenizer,
     added: Sequence[NewToken],
+    progress: Callable[[str], None],
 ) -> Iterator[Candidate]:
     import numpy as np
 
@@ -187,15 +200,16 @@ def _candidates(
 
     for name in names:
         before: dict[str, Any] = {}
-        for seed in range(seeds):
-            rows, equal = {}, 0
-            for tensor, _, request in row_requests(checkpoint, base, tokenizer, added, seed):
-                rows[request.role] = np.asarray(registry.initializer(name)(request), np.float32)
+        for seed in range(seeds if name not in SLOW else 1):
+            rows, equal, options, begun = {}, 0, how(name, seed), time.process_time()
+            for tensor, _, request in row_requests(checkpoint, base, tokenizer, added, options, progress):
+                rows[request.role] = np.asarray(options.initializer(request), np.float32)
                 width = tensor.tensor.shape[1]
                 equal += len(repeated_rows(rounded(rows[request.role][:, :width], tensor.dtype, tensor.name)))
+            seconds = time.process_time() - begun
             if before and all(np.array_equal(before[role], rows[role]) for role in rows):
                 break  # nothing is drawn at random
-            yield Candidate(name, rows, equal)
+            yield Candidate(name, rows, equal, seconds)
             before = rows
 
 

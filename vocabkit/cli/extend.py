@@ -38,6 +38,7 @@ DEFAULT_SIZE = 12_000
 @click.option("--recipe", metavar="NAME", help="Reproduce a published merge to the byte: chinese-llama.")
 @click.option("--add-special", multiple=True, metavar="TOKEN", help="Append a special token; may be repeated.")
 @options.weights
+@options.making_rows
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @options.output
 @options.force
@@ -55,6 +56,8 @@ def extend(
     add_special: tuple[str, ...],
     init: str | None,
     init_option: tuple[str, ...],
+    init_corpus: tuple[str, ...],
+    donor: Path | None,
     seed: int,
     link: bool,
     no_weights: bool,
@@ -75,6 +78,7 @@ def extend(
       vocabkit extend --lang zh --base tokenizer.model --vocabulary other.model -o out
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.cli.rows import RowChoice, row_options
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.extend import extend as run
     from vocabkit.vocabulary.vocabulary_file import read_vocabulary
@@ -86,10 +90,15 @@ def extend(
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
     checkpoint = None if no_weights else _checkpoint(tokenizer)
-    how = _row_options(registry, init or language.initializer, init_option, seed, link) if checkpoint else None
     if init and not checkpoint:
         raise click.UsageError(f"--init makes rows for a model's weights, and {base} has none; name a model folder")
-    chosen = LearningOptions(**learning)
+    chosen, rows = LearningOptions(**learning), RowChoice(init_option, init_corpus, donor)
+    how = None
+    if checkpoint:
+        name = init or language.initializer
+        how = row_options(
+            registry, language, name, rows, corpus=chosen.corpus, field=chosen.field, seed=seed, link=link
+        )
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if dry_run:
         _print_plan(tokenizer, checkpoint, language, size or DEFAULT_SIZE, chosen.corpus, vocabulary, as_json)
@@ -105,7 +114,7 @@ def extend(
             new, inputs = learn_vocabulary(registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress)
             arguments |= {"size": size or DEFAULT_SIZE, **chosen.to_manifest(language)}
         if how:
-            arguments |= {"init": how.name, "init_option": list(init_option), "seed": seed}
+            arguments |= {"init": how.name, "seed": seed, **rows.to_manifest()}
         merge, name = _merger(registry, language, new, merger, recipe, add_special)
         extended = run(
             tokenizer,
@@ -132,15 +141,6 @@ def _checkpoint(tokenizer: Tokenizer) -> Checkpoint | None:
 
     folder = tokenizer.source
     return open_checkpoint(folder) if folder.is_dir() and holds_model(folder) else None
-
-
-def _row_options(registry: Registry, name: str, pairs: tuple[str, ...], seed: int, link: bool) -> RowOptions:
-    from vocabkit.vocabulary.weights import RowOptions
-
-    if any("=" not in pair for pair in pairs):
-        raise click.UsageError("write --init-option as NAME=VALUE")
-    given = dict(pair.split("=", 1) for pair in pairs)
-    return RowOptions(registry.initializer(name), name, seed, given, link)
 
 
 def _check_output(output: Path, force: bool) -> None:

@@ -70,13 +70,30 @@ def default_workers() -> int:
     return min(MAX_WORKERS, os.cpu_count() or 1)
 
 
+def making_rows(command: Command) -> Command:
+    """Add what initialisers read and are told."""
+    options = (
+        click.option(
+            "--init-option", multiple=True, metavar="NAME=VALUE", help="Passed on to --init; may be repeated."
+        ),
+        click.option(
+            "--init-corpus", multiple=True, metavar="TEXT",
+            help="Text for --init focus, distill and headfit; may be repeated.  [default: that of --corpus]",
+        ),
+        click.option(
+            "--donor", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="MODEL",
+            help="Model that has tokens of the language, for --init omp.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def weights(command: Command) -> Command:
     """Add what decides how a model's new rows are made and written."""
     options = (
         click.option("--init", metavar="NAME", help="How new rows are made.  [default: the language's]"),
-        click.option(
-            "--init-option", multiple=True, metavar="NAME=VALUE", help="Passed on to --init; may be repeated."
-        ),
         click.option("--seed", type=int, default=0, show_default=True, help="Of rows that are drawn at random."),
         click.option("--link", is_flag=True, help="Hard-link weights that do not change, instead of copying them."),
         click.option("--no-weights", is_flag=True, help="Extend the tokenizer alone."),

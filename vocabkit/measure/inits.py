@@ -20,11 +20,13 @@ class Candidate:
 
     rows: matrix ("input", "head") -> [M, width], a head's bias as its last column.
     equal: how many of them are equal, in the checkpoint's format, to one before them.
+    seconds: of processor time that making them took.
     """
 
     name: str
     rows: Mapping[str, NDArray[np.float32]]
     equal: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class InitScore:
 
     bits_per_byte: text -> bits per byte at step 0.  spread: text -> the greatest minus the least over the seeds.
     norm: median norm of the new input rows, in units of the old ones'.
+    seconds: of processor time that making the rows took.
     log_z: mean log probability that old tokens lose to new ones on the last text; log_z_max: the greatest.
     """
 
@@ -44,6 +47,7 @@ class InitScore:
     norm: float
     log_z: float
     log_z_max: float
+    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -111,20 +115,20 @@ def measure_inits(
 
     if progress:
         progress("Scoring the base")
-    scores = [InitScore("unextended", 1, bits(base), dict.fromkeys(sizes, 0.0), 0, 1.0, 0.0, 0.0)]
+    scores = [InitScore("unextended", 1, bits(base), dict.fromkeys(sizes, 0.0), 0, 1.0, 0.0, 0.0, 0.0)]
     grown = Grown(model, base.size, tokenizer.size)
-    found: dict[str, list[tuple[dict[str, float], int, float, float, float]]] = {}
+    found: dict[str, list[tuple[dict[str, float], int, float, float, float, float]]] = {}
     last = tokenizer.encode(texts[-1][1])
     for candidate in candidates:
         if progress:
             progress(f"Scoring {candidate.name}")
         grown.set_rows(candidate.rows)
         shift = log_z_shift(model, last, start, base.size, context=context)
-        row = (bits(tokenizer), candidate.equal, grown.norm(), *shift)
+        row = (bits(tokenizer), candidate.equal, grown.norm(), *shift, candidate.seconds)
         found.setdefault(candidate.name, []).append(row)
     for name, rows in found.items():
         per_text = {text: [row[0][text] for row in rows] for text in sizes}
-        means = [float(np.mean([row[i] for row in rows])) for i in (1, 2, 3)]
+        means = [float(np.mean([row[i] for row in rows])) for i in (1, 2, 3, 5)]
         scores.append(
             InitScore(
                 name,
@@ -135,6 +139,7 @@ def measure_inits(
                 means[1],
                 means[2],
                 max(row[4] for row in rows),
+                means[3],
             )
         )
     return scores

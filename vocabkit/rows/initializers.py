@@ -6,6 +6,10 @@ pieces of a new token t.  A token without pieces (a new special token) gets the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +24,8 @@ RANDOM_STD = 0.02
 # How much more the last piece weighs than the first in `subword_mean`: enough to tell 着 from a twin with the same
 # bytes in another order, too little to measure.
 ORDER = 1 / 32
+# How the families write the beginning of a word.
+MARKS = (b" ", "\u2581".encode())
 
 
 def zeros(request: RowRequest) -> Rows:
@@ -112,16 +118,44 @@ def merge_tree(request: RowRequest) -> Rows:
 
 
 def copy(request: RowRequest) -> Rows:
-    """E_t = E_s for an old token s with the same text but for the word-boundary mark; else the subword mean."""
+    """E_t = E_s for an old token s with the same text but for spelling or word-boundary mark.
+
+    Spellings are the language's: Chinese has Simplified and Traditional (extra `zh`).  Without such an s, a token
+    that begins with the mark gets half its subword mean and half that of its text without the mark, since the mark
+    is joined to pieces that mean something else (the first byte of a character); any other its subword mean.
+    """
     made = subword_mean(request)
+    marked = [i for i, token in enumerate(request.tokens) if without_mark(token) not in (b"", token)]
+    if request.bare is not None and marked:
+        bare = replace(
+            request, pieces=request.bare.of_tokens(marked), tokens=tuple(request.tokens[i] for i in marked)
+        )
+        made[marked] = (made[marked] + subword_mean(bare)) / np.float32(2)
     for i, token in enumerate(request.tokens):
-        for mark in (b" ", "\u2581".encode()):
-            twin = token.removeprefix(mark) if token.startswith(mark) else mark + token
-            found = request.old_ids.get(twin)
-            if found is not None and token:
-                made[i] = request.old[found]
-                break
+        found = next((old for twin in _twins(request, token) if (old := request.old_ids.get(twin)) is not None), None)
+        if found is not None:
+            made[i] = request.old[found]
     return made
+
+
+def without_mark(token: bytes) -> bytes:
+    """Return a token's bytes without the word-boundary mark that it begins with."""
+    for mark in MARKS:
+        if token.startswith(mark):
+            return token.removeprefix(mark)
+    return token
+
+
+def _twins(request: RowRequest, token: bytes) -> Iterator[bytes]:
+    if not token:
+        return
+    spellings = [token]
+    if request.sources.variants:
+        with suppress(UnicodeDecodeError):  # a part of a character
+            spellings += [text.encode() for text in request.sources.variants(token.decode())]
+    for spelling in spellings:
+        bare = without_mark(spelling)
+        yield from (twin for twin in (spelling, bare, *(mark + bare for mark in MARKS)) if twin and twin != token)
 
 
 def combined(request: RowRequest, weights: NDArray[np.float64]) -> Rows:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ class Pieces:
         starts = np.concatenate([[0], np.cumsum([len(ids) for ids in lists], dtype=np.int64)])
         return cls(np.fromiter((i for ids in lists for i in ids), np.int64, int(starts[-1])), starts)
 
+    def of_tokens(self, tokens: Sequence[int] | NDArray[np.int64]) -> Pieces:
+        """Return the pieces of some tokens alone."""
+        return Pieces.of([self.ids[self.starts[i] : self.starts[i + 1]].tolist() for i in tokens])
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """[M], the number of pieces of each token."""
@@ -89,18 +94,51 @@ class Pieces:
 
 
 @dataclass(frozen=True)
+class Donor:
+    """Another model whose vocabulary holds some of the new tokens.
+
+    ids: its tokens, bytes -> id.  rows: role ("input", "head") -> its rows; a tied model has them twice.
+    """
+
+    ids: Mapping[bytes, int]
+    rows: Mapping[str, OldRows]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What an initialiser may read beyond the old rows; None where there is none.
+
+    model: the base's folder.
+    start: the old id that a document begins after.
+    documents: yields the corpus, a list of ids each, in the extended numbering; the same at every call.
+    donor: opens the model in a folder.
+    variants: text -> other spellings of it in the language (simplified, traditional).
+    progress: is told what is being done.
+    """
+
+    model: Path | None = None
+    start: int = 0
+    documents: Callable[[], Iterator[list[int]]] | None = None
+    donor: Callable[[Path], Donor] | None = None
+    variants: Callable[[str], Iterable[str]] | None = None
+    progress: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
 class RowRequest:
     """What is asked of an initialiser: one row for every new token, for one matrix.
 
-    role: "input" or "head"; a tied matrix is asked for once, as "input".
+    role: "input" or "head"; a tied matrix is asked for once, as "input".  tied: whether it is.
     old: the base's rows, [V, width].
     pieces: the base's segmentation of every new token.
+    bare: the same without the word-boundary mark that a token begins with; `pieces` where it has none.
     parents: [M, 2] ids of the two tokens that each was merged from, in the extended numbering (V + i is new
         token i), -1 where it is not a merge.
     tokens: [M] the new tokens' bytes; b"" for a new special token.
     old_ids: the base's tokens, bytes -> id.
     seed: of whatever is drawn at random.
     options: what the user passed with --init-option NAME=VALUE.
+    sources: what else may be read.
     """
 
     role: str
@@ -111,6 +149,9 @@ class RowRequest:
     old_ids: Mapping[bytes, int]
     seed: int = 0
     options: Mapping[str, str] | None = None
+    sources: Sources = Sources()
+    tied: bool = False
+    bare: Pieces | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)

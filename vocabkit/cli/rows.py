@@ -1,0 +1,86 @@
+"""How new rows are made: what `extend` and `bench init` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vocabkit.language import Language
+from vocabkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from vocabkit.vocabulary.weights import RowOptions
+
+# Text that initialisers may read, at most.
+SAMPLE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class RowChoice:
+    """The options that `cli.options.making_rows` adds, as one value."""
+
+    init_option: Sequence[str]
+    init_corpus: Sequence[str]
+    donor: Path | None
+
+    def to_manifest(self) -> dict[str, object]:
+        """Return what was chosen, nothing for what was not."""
+        chosen = {
+            "init_option": list(self.init_option),
+            "init_corpus": list(self.init_corpus),
+            "donor": self.donor.name if self.donor else None,
+        }
+        return {name: value for name, value in chosen.items() if value}
+
+
+def row_options(
+    registry: Registry,
+    language: Language,
+    name: str,
+    choice: RowChoice,
+    *,
+    corpus: Sequence[str],
+    field: str = "text",
+    seed: int = 0,
+    link: bool = False,
+) -> RowOptions:
+    """Return the options of the initialiser `name`.
+
+    corpus: what the vocabulary is learned from; its text is read when no --init-corpus was named.
+    """
+    from vocabkit.corpus import open_corpus
+    from vocabkit.vocabulary.sample import sample_lines
+    from vocabkit.vocabulary.weights import RowOptions
+
+    if any("=" not in pair for pair in choice.init_option):
+        raise click.UsageError("write --init-option as NAME=VALUE")
+    given = {}
+    for pair in choice.init_option:
+        key, value = pair.split("=", 1)
+        # distill.layer=8 is for distill alone, which matters when several are compared.
+        whose, dot, option = key.rpartition(".")
+        if not dot or whose == name:
+            given[option] = value
+    if choice.donor:
+        given["donor"] = str(choice.donor)
+    specs = list(choice.init_corpus or corpus) or ([language.sample_corpus] if language.sample_corpus else [])
+    # Standard input was read by the learner.
+    specs = [spec for spec in specs if spec != "-"]
+    opened = open_corpus(specs, registry=registry, field=field) if specs else None
+
+    def lines() -> Iterator[str]:
+        return sample_lines(opened, SAMPLE_BYTES, seed) if opened else iter(())
+
+    return RowOptions(
+        registry.initializer(name),
+        name,
+        seed,
+        given,
+        lines if opened else None,
+        language.variants,
+        link,
+    )

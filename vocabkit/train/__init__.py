@@ -1,0 +1,1 @@
+"""Fit weights on text; needs torch and transformers, imported when first used."""

@@ -1,0 +1,134 @@
+"""New input rows that lead the model to the states it reaches when it reads their old pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vocabkit.errors import VocabkitError
+from vocabkit.model.load import load_model
+from vocabkit.rows.initializers import copy
+from vocabkit.rows.request import RowRequest
+from vocabkit.train.options import numbers
+from vocabkit.train.states import head_inputs, layers_of, on_device, reading_new_rows, states_after
+from vocabkit.train.windows import Batch, batches, choose_windows
+
+Rows = NDArray[np.float32]
+
+BATCH_TOKENS = 512
+WARMUP = 20
+# Batches whose head inputs say which changes of a tied row change the logits.
+HEAD_BATCHES = 4
+# How many steps of the optimizer pass between two lines of progress.
+REPORTED = 20
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """What --init-option may say.
+
+    layer: whose states are compared; 0 is a quarter of the depth, at least 4.
+    tokens: ids of the corpus that are read, in the new segmentation; 0 is 50 for every new token.
+    lr: Adam's step, in units of the old rows' root mean square.
+    hold: how much a tied row is held where the head would notice.
+    """
+
+    layer: int = 0
+    tokens: int = 0
+    lr: float = 0.05
+    hold: float = 0.5
+
+
+def distill(request: RowRequest) -> Rows:
+    """E_t minimises the mean of 1 - cos(h(.. t ..), h(.. t_1 ... t_n ..)) over text, h after a layer inside.
+
+    h is compared at every place from the first new token of a stretch of text on, with the state after the same
+    character in the old segmentation, which the frozen base computes once.  Only the new rows are fitted, by Adam,
+    from the rows S of `copy` on.  A tied row is the head's as well: hold * mean_t (E_t - S_t)^T H (E_t - S_t) is
+    added, H the second moment of what the head reads, which is how much the row's logits moved.
+    A head of its own gets `copy`'s rows.
+    Options: layer, tokens, lr, hold; see `DistillOptions`.
+    Source: Dobler et al., "Token Distillation" (arXiv 2505.20133), with the mean squared error instead of cosines.
+    Raises VocabkitError without a corpus, without torch, or when the corpus holds none of the tokens.
+    """
+    options = numbers(request, DistillOptions, "distill")
+    if request.role != "input":
+        return copy(request)
+    documents, folder = request.sources.documents, request.sources.model
+    if documents is None or folder is None:
+        raise VocabkitError("--init distill reads text; name it with --init-corpus")
+    first = request.old.shape[0]
+    windows = choose_windows(documents(), first, options.tokens or 50 * len(request), request.seed)
+    if not windows:
+        raise VocabkitError("the text of --init-corpus holds none of the new tokens; name text of the language")
+    cut = list(batches(windows, request.pieces, first, request.sources.start, tokens=BATCH_TOKENS, seed=request.seed))
+    model = load_model(folder)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    layer = options.layer or max(4, round(len(layers_of(model)) / 4))
+    if layer > len(layers_of(model)):
+        raise VocabkitError(f"--init-option layer={layer}: the model has {len(layers_of(model))} layers")
+    return _fit(model, request, cut, layer, options)
+
+
+def _fit(model: Any, request: RowRequest, cut: Sequence[Batch], layer: int, options: DistillOptions) -> Rows:
+    import torch
+
+    first, progress = request.old.shape[0], request.sources.progress
+    start = torch.from_numpy(copy(request)).to(model.device)
+    rows = torch.nn.Parameter(start.clone())
+    moment = _head_moment(model, cut).to(model.device) if request.tied and options.hold else None
+    step_size = options.lr * request.old.rms
+    optimizer = torch.optim.Adam([rows], lr=step_size, betas=(0.9, 0.99))
+    warmup = max(1, min(WARMUP, len(cut) // 5))
+    recent = 0.0
+    for step, batch in enumerate(cut):
+        for group in optimizer.param_groups:
+            group["lr"] = step_size * min((step + 1) / warmup, 1 - step / len(cut))
+        distance = state_distance(model, batch, rows, first, layer)
+        loss = distance
+        if moment is not None:
+            moved = rows - start
+            loss = loss + options.hold * ((moved @ moment) * moved).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        recent += (distance.item() - recent) * (0.1 if step else 1)
+        if progress and (step + 1) % REPORTED == 0:
+            progress(f"Fitting new rows: step {step + 1:,} of {len(cut):,}, 1 - cos {recent:.3f}")
+    made: Rows = rows.detach().float().cpu().numpy()
+    return made
+
+
+def state_distance(model: Any, batch: Batch, rows: Any, first: int, layer: int) -> Any:
+    """Return the mean of 1 - cos between the states after `layer` in both segmentations; gradients reach `rows`."""
+    import torch
+
+    with torch.no_grad():
+        target = states_after(model, layer, on_device(batch.old_ids, model), on_device(batch.old_mask, model))
+        ends = on_device(batch.ends, model)[..., None].expand(-1, -1, target.shape[-1])
+        target = target.gather(1, ends).float()
+    with reading_new_rows(model, first, rows):
+        states = states_after(model, layer, on_device(batch.ids, model), on_device(batch.mask, model)).float()
+    counted = on_device(batch.changed, model)
+    return ((1 - torch.cosine_similarity(states, target, dim=-1)) * counted).sum() / counted.sum()
+
+
+def _head_moment(model: Any, cut: Sequence[Batch]) -> Any:
+    """Return the mean of h h^T over what the head reads, [width, width]."""
+    import torch
+
+    total: Any = 0.0
+    count = 0
+    with torch.no_grad():
+        for batch in islice(cut, HEAD_BATCHES):
+            mask = on_device(batch.old_mask, model)
+            read = head_inputs(model, on_device(batch.old_ids, model), mask)[mask.bool()].float()
+            total = total + read.T @ read
+            count += len(read)
+    return total / max(count, 1)
