@@ -25,7 +25,8 @@ class Language:
     sample_corpus: what `extend` learns from when no corpus is named, for example "wordfreq:zh".
     evaluation_text: paragraphs on which gains are measured; never part of the sample corpus.
     max_token_length: longest token worth learning, in characters; small corpora learn boilerplate otherwise.
-    learner, merger, initializer: names of the methods this language prefers.
+    learner, merger, initializer: names of the methods this language prefers; "auto" is the initialiser without
+        training that measured best among those that can run.
     """
 
     code: str
@@ -42,7 +43,7 @@ class Language:
     max_token_length: int = 16
     learner: str = "continued-bpe"
     merger: str = "ranked"
-    initializer: str = "copy"
+    initializer: str = "auto"
 
     def owns(self, character: str) -> bool:
         """Return whether `character` belongs to the language's scripts."""

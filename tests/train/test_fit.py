@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
 from vocabkit.rows.checkpoint import open_checkpoint
-from vocabkit.rows.initializers import subword_mean
+from vocabkit.rows.initializers import copy, subword_mean
 from vocabkit.rows.request import RowRequest
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
@@ -26,6 +26,7 @@ pytest.importorskip("transformers")
 from vocabkit.model.load import load_model  # noqa: E402
 from vocabkit.train.distill import distill, state_distance  # noqa: E402
 from vocabkit.train.headfit import Places, headfit, loss_of, read_places  # noqa: E402
+from vocabkit.train.shift import shift, unnoticed  # noqa: E402
 
 WORDS = ("软件", "自由", "基金会", "项目", "许可证", "使用")
 NOWHERE = "龍門"
@@ -95,12 +96,12 @@ def test_distill_brings_the_states_closer_on_text_it_did_not_read(setup: Setup) 
     before, after = (setup.distance(rows, 5) for rows in (subword_mean(setup.request), made))
     assert after < 0.85 * before
     untouched = setup.place(NOWHERE)
-    assert np.allclose(made[untouched], subword_mean(setup.request)[untouched], atol=1e-6)
+    assert np.allclose(made[untouched], shift(setup.asked())[untouched], atol=1e-6)
     assert not np.allclose(made[setup.place("软件")], subword_mean(setup.request)[setup.place("软件")], atol=1e-2)
 
 
 def test_distill_holds_a_tied_row_where_the_head_would_notice(setup: Setup) -> None:
-    start = subword_mean(setup.request)
+    start = copy(setup.request)
     places = read_places(setup.model, setup.request, setup.held_out())
     moved = []
     for hold in ("0", "50"):
@@ -115,7 +116,7 @@ def test_the_same_request_gives_the_same_rows(setup: Setup) -> None:
 
 
 def test_headfit_lowers_the_loss_on_text_it_did_not_read(setup: Setup) -> None:
-    start = subword_mean(setup.request)
+    start = copy(setup.request)
     made = headfit(setup.asked(role="head", tied=False, tokens="2500"))
     places = read_places(setup.model, setup.request, setup.held_out())
     before, after = (loss_of(setup.model, places, torch.from_numpy(rows)) for rows in (start, made))
@@ -150,6 +151,37 @@ def test_the_gradient_of_headfit_is_the_slope_of_its_loss(setup: Setup) -> None:
         assert ((count > 0) & (count < 40)).all()
 
 
+def test_shift_moves_what_is_no_copy_by_one_vector_that_the_head_hardly_notices(setup: Setup) -> None:
+    start, made = copy(setup.request), shift(setup.asked())
+    moved = np.asarray([
+        text in (*WORDS, NOWHERE) for text in (token.decode(errors="replace") for token in setup.request.tokens)
+    ])  # fmt: skip
+    offsets = (made - start)[moved]
+    assert np.allclose(offsets, offsets[0], atol=1e-6)
+    assert np.linalg.norm(offsets[0]) > 0.1
+    plain = shift(setup.asked(tied=False)) - start
+    assert np.allclose(plain[moved], (start[moved].mean(0) - setup.request.old.mean), atol=1e-6)
+    states = read_places(setup.model, setup.request, setup.held_out()).states.numpy()
+    logits = [float(np.square(states @ offset).mean()) for offset in (offsets[0], plain[moved][0])]
+    assert logits[0] < 0.1 * logits[1]
+    partial = [b"\xef\xbf\xbd" in token.decode(errors="replace").encode() for token in setup.request.tokens]
+    assert np.array_equal(made[partial], start[partial])
+    assert np.array_equal(shift(setup.asked(role="head", tied=False)), start)
+
+
+def test_the_shift_minimises_what_it_says() -> None:
+    generator = np.random.default_rng(0)
+    states = generator.standard_normal((200, 8)) * np.arange(1, 9)
+    moment, offset = states.T @ states / 200, generator.standard_normal(8).astype(np.float32)
+
+    def objective(x: NDArray[np.float64]) -> float:
+        return float(np.square(x - offset).sum() / np.square(offset).sum() + x @ moment @ x)
+
+    found = unnoticed(offset, torch.from_numpy(moment)).astype(np.float64)
+    tries = found + 0.05 * generator.standard_normal((500, 8))
+    assert objective(found) <= min(objective(x) for x in tries)
+
+
 @pytest.mark.parametrize("make", [distill, headfit])
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -165,7 +197,7 @@ def test_bad_options_are_one_line(setup: Setup, make: Any, options: dict[str, st
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [distill, headfit])
+@pytest.mark.parametrize("make", [distill, headfit, shift])
 def test_text_is_needed_and_must_hold_new_tokens(setup: Setup, make: Any) -> None:
     without = dataclasses.replace(setup.request.sources, documents=None)
     with pytest.raises(VocabkitError, match="--init-corpus"):

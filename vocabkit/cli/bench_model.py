@@ -157,7 +157,9 @@ def init(
         loaded = load_model(_folder(model), device=device, dtype=dtype)
 
         def how(name: str, seed: int) -> RowOptions:
-            return row_options(registry, language, name, choice, corpus=chosen.corpus, field=chosen.field, seed=seed)
+            return row_options(
+                registry, language, name, choice, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed
+            )
 
         candidates = _candidates(names, seeds, how, checkpoint, base, merged.tokenizer, merged.added, progress.step)
         scores = measure_inits(

@@ -97,7 +97,7 @@ def extend(
     if checkpoint:
         name = init or language.initializer
         how = row_options(
-            registry, language, name, rows, corpus=chosen.corpus, field=chosen.field, seed=seed, link=link
+            registry, language, name, rows, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed, link=link
         )
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if dry_run:

@@ -93,7 +93,7 @@ def making_rows(command: Command) -> Command:
 def weights(command: Command) -> Command:
     """Add what decides how a model's new rows are made and written."""
     options = (
-        click.option("--init", metavar="NAME", help="How new rows are made.  [default: the language's]"),
+        click.option("--init", metavar="NAME", help="How new rows are made.  [default: the language's, mostly auto]"),
         click.option("--seed", type=int, default=0, show_default=True, help="Of rows that are drawn at random."),
         click.option("--link", is_flag=True, help="Hard-link weights that do not change, instead of copying them."),
         click.option("--no-weights", is_flag=True, help="Extend the tokenizer alone."),

@@ -13,10 +13,12 @@ from vocabkit.language import Language
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
+    from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.vocabulary.weights import RowOptions
 
 # Text that initialisers may read, at most.
 SAMPLE_BYTES = 32 << 20
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,14 @@ def row_options(
     language: Language,
     name: str,
     choice: RowChoice,
+    checkpoint: Checkpoint,
     *,
     corpus: Sequence[str],
     field: str = "text",
     seed: int = 0,
     link: bool = False,
 ) -> RowOptions:
-    """Return the options of the initialiser `name`.
+    """Return the options of the initialiser `name`; "auto" is the best without training that can run here.
 
     corpus: what the vocabulary is learned from; its text is read when no --init-corpus was named.
     """
@@ -56,6 +59,8 @@ def row_options(
     from vocabkit.vocabulary.sample import sample_lines
     from vocabkit.vocabulary.weights import RowOptions
 
+    if name == AUTO:
+        name = _best(checkpoint, bool(_specs(language, choice, corpus)))
     if any("=" not in pair for pair in choice.init_option):
         raise click.UsageError("write --init-option as NAME=VALUE")
     given = {}
@@ -67,9 +72,7 @@ def row_options(
             given[option] = value
     if choice.donor:
         given["donor"] = str(choice.donor)
-    specs = list(choice.init_corpus or corpus) or ([language.sample_corpus] if language.sample_corpus else [])
-    # Standard input was read by the learner.
-    specs = [spec for spec in specs if spec != "-"]
+    specs = _specs(language, choice, corpus)
     opened = open_corpus(specs, registry=registry, field=field) if specs else None
 
     def lines() -> Iterator[str]:
@@ -84,3 +87,17 @@ def row_options(
         language.variants,
         link,
     )
+
+
+def _specs(language: Language, choice: RowChoice, corpus: Sequence[str]) -> list[str]:
+    """Return what text initialisers read."""
+    specs = list(choice.init_corpus or corpus) or ([language.sample_corpus] if language.sample_corpus else [])
+    # Standard input was read by the learner.
+    return [spec for spec in specs if spec != "-"]
+
+
+def _best(checkpoint: Checkpoint, has_text: bool) -> str:
+    """Return "shift" for a tied model that can be run on text; for others it was not measured."""
+    from vocabkit.vocabulary.weight_checks import can_run
+
+    return "shift" if checkpoint.tied and has_text and can_run(checkpoint) else "copy"

@@ -131,11 +131,18 @@ def copy(request: RowRequest) -> Rows:
             request, pieces=request.bare.of_tokens(marked), tokens=tuple(request.tokens[i] for i in marked)
         )
         made[marked] = (made[marked] + subword_mean(bare)) / np.float32(2)
-    for i, token in enumerate(request.tokens):
-        found = next((old for twin in _twins(request, token) if (old := request.old_ids.get(twin)) is not None), None)
+    for i, found in enumerate(copied(request)):
         if found is not None:
             made[i] = request.old[found]
     return made
+
+
+def copied(request: RowRequest) -> list[int | None]:
+    """Return, for every new token, the old one whose row `copy` takes."""
+    return [
+        next((old for twin in _twins(request, token) if (old := request.old_ids.get(twin)) is not None), None)
+        for token in request.tokens
+    ]
 
 
 def without_mark(token: bytes) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,13 @@ from vocabkit.model.load import load_model
 from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
 from vocabkit.train.options import numbers
-from vocabkit.train.states import head_inputs, layers_of, on_device, reading_new_rows, states_after
-from vocabkit.train.windows import Batch, batches, choose_windows
+from vocabkit.train.shift import HEAD_BATCHES, model_of, shifted, windows_of
+from vocabkit.train.states import head_moment, layers_of, on_device, reading_new_rows, states_after
+from vocabkit.train.windows import Batch
 
 Rows = NDArray[np.float32]
 
-BATCH_TOKENS = 512
 WARMUP = 20
-# Batches whose head inputs say which changes of a tied row change the logits.
-HEAD_BATCHES = 4
 # How many steps of the optimizer pass between two lines of progress.
 REPORTED = 20
 
@@ -49,8 +46,8 @@ def distill(request: RowRequest) -> Rows:
 
     h is compared at every place from the first new token of a stretch of text on, with the state after the same
     character in the old segmentation, which the frozen base computes once.  Only the new rows are fitted, by Adam,
-    from the rows S of `copy` on.  A tied row is the head's as well: hold * mean_t (E_t - S_t)^T H (E_t - S_t) is
-    added, H the second moment of what the head reads, which is how much the row's logits moved.
+    from the rows S of `shift` on.  A tied row is the head's as well: hold * mean_t (E_t - S_t)^T H (E_t - S_t) is
+    added, H the second moment of what the head reads, which is how much the logits moved.
     A head of its own gets `copy`'s rows.
     Options: layer, tokens, lr, hold; see `DistillOptions`.
     Source: Dobler et al., "Token Distillation" (arXiv 2505.20133), with the mean squared error instead of cosines.
@@ -59,15 +56,8 @@ def distill(request: RowRequest) -> Rows:
     options = numbers(request, DistillOptions, "distill")
     if request.role != "input":
         return copy(request)
-    documents, folder = request.sources.documents, request.sources.model
-    if documents is None or folder is None:
-        raise VocabkitError("--init distill reads text; name it with --init-corpus")
-    first = request.old.shape[0]
-    windows = choose_windows(documents(), first, options.tokens or 50 * len(request), request.seed)
-    if not windows:
-        raise VocabkitError("the text of --init-corpus holds none of the new tokens; name text of the language")
-    cut = list(batches(windows, request.pieces, first, request.sources.start, tokens=BATCH_TOKENS, seed=request.seed))
-    model = load_model(folder)
+    cut = windows_of(request, options.tokens or 50 * len(request), "distill")
+    model = load_model(model_of(request, "distill"))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     layer = options.layer or max(4, round(len(layers_of(model)) / 4))
@@ -80,9 +70,9 @@ def _fit(model: Any, request: RowRequest, cut: Sequence[Batch], layer: int, opti
     import torch
 
     first, progress = request.old.shape[0], request.sources.progress
-    start = torch.from_numpy(copy(request)).to(model.device)
+    moment = head_moment(model, cut[:HEAD_BATCHES]) if request.tied else None
+    start = torch.from_numpy(shifted(request, moment)).to(model.device)
     rows = torch.nn.Parameter(start.clone())
-    moment = _head_moment(model, cut).to(model.device) if request.tied and options.hold else None
     step_size = options.lr * request.old.rms
     optimizer = torch.optim.Adam([rows], lr=step_size, betas=(0.9, 0.99))
     warmup = max(1, min(WARMUP, len(cut) // 5))
@@ -117,18 +107,3 @@ def state_distance(model: Any, batch: Batch, rows: Any, first: int, layer: int) 
         states = states_after(model, layer, on_device(batch.ids, model), on_device(batch.mask, model)).float()
     counted = on_device(batch.changed, model)
     return ((1 - torch.cosine_similarity(states, target, dim=-1)) * counted).sum() / counted.sum()
-
-
-def _head_moment(model: Any, cut: Sequence[Batch]) -> Any:
-    """Return the mean of h h^T over what the head reads, [width, width]."""
-    import torch
-
-    total: Any = 0.0
-    count = 0
-    with torch.no_grad():
-        for batch in islice(cut, HEAD_BATCHES):
-            mask = on_device(batch.old_mask, model)
-            read = head_inputs(model, on_device(batch.old_ids, model), mask)[mask.bool()].float()
-            total = total + read.T @ read
-            count += len(read)
-    return total / max(count, 1)

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vocabkit.errors import VocabkitError
 from vocabkit.model.load import load_model
-from vocabkit.rows.initializers import subword_mean
+from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
 from vocabkit.train.options import numbers
+from vocabkit.train.shift import model_of, windows_of
 from vocabkit.train.states import head_inputs, on_device
-from vocabkit.train.windows import Batch, batches, choose_windows
+from vocabkit.train.windows import Batch
 
 Rows = NDArray[np.float32]
 
-BATCH_TOKENS = 512
 # States that are kept, in values: 512 MB.
 MAX_VALUES = 1 << 27
 PLACES_AT_A_TIME = 4096
@@ -32,10 +31,10 @@ GAIN = 1e-4
 class HeadfitOptions:
     """What --init-option may say.
 
-    tokens: ids of the corpus that are read, in the new segmentation; 0 is 25 for every new token.
-    prior: a row is held at its subword mean as by so many occurrences.
+    tokens: ids of the corpus that are read, in the new segmentation; 0 is 8 for every new token.
+    prior: a row is held at its row of `copy` as by so many occurrences.
     passes: over the kept states, at most.
-    blend: how much of the fit a tied row takes, the input's subword mean keeping the rest.
+    blend: how much of the fit a tied row takes, the input's row of `copy` keeping the rest.
     """
 
     tokens: int = 0
@@ -57,26 +56,19 @@ def headfit(request: RowRequest) -> Rows:
     """E_t minimises -sum log P(token | states) over text, the states and the old ids' log Z of the frozen base.
 
     Convex: sum_p log(Z_p + sum_t exp(h_p . E_t)) - h_p . E_y(p) + prior / 2 sum_t (E_t - S_t)^T H (E_t - S_t), S the
-    subword mean and H the second moment of the states h, which are read once, in the old segmentation.  Each pass
+    row of `copy` and H the second moment of the states h, which are read once, in the old segmentation.  Each pass
     takes one step of Newton's method in which every row's Hessian is H times its count, halved until it helps.
-    An input matrix of its own gets the subword mean; a tied row the subword mean and `blend` of the fit.
+    An input matrix of its own gets the row of `copy`; a tied row the row of `copy` and `blend` of the fit.
     Options: tokens, prior, passes, blend; see `HeadfitOptions`.
     Raises VocabkitError without a corpus or without torch.
     """
     options = numbers(request, HeadfitOptions, "headfit")
-    start = subword_mean(request)
+    start = copy(request)
     if request.role == "input" and not request.tied:
         return start
-    documents, folder = request.sources.documents, request.sources.model
-    if documents is None or folder is None:
-        raise VocabkitError("--init headfit reads text; name it with --init-corpus")
-    first, width = request.old.shape
-    wanted = min(options.tokens or 25 * len(request), MAX_VALUES // width)
-    windows = choose_windows(documents(), first, wanted, request.seed)
-    if not windows:
-        raise VocabkitError("the text of --init-corpus holds none of the new tokens; name text of the language")
-    cut = list(batches(windows, request.pieces, first, request.sources.start, tokens=BATCH_TOKENS, seed=request.seed))
-    model = load_model(folder)
+    width = request.old.shape[1]
+    cut = windows_of(request, min(options.tokens or 8 * len(request), MAX_VALUES // width), "headfit")
+    model = load_model(model_of(request, "headfit"))
     places = read_places(model, request, cut)
     fitted = _fit(places, start, options, model, request)
     return fitted if request.role == "head" else start + np.float32(options.blend) * (fitted - start)

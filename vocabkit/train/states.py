@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
+from vocabkit.train.windows import Batch
 
 
 class _Enough(Exception):
@@ -63,6 +64,21 @@ def head_inputs(model: Any, ids: Any, mask: Any) -> Any:
     finally:
         hook.remove()
     return found[0]
+
+
+def head_moment(model: Any, cut: Sequence[Batch]) -> Any:
+    """Return the mean of h h^T over what the head reads at every place of the old segmentation, [width, width]."""
+    import torch
+
+    total: Any = 0.0
+    count = 0
+    with torch.no_grad():
+        for batch in cut:
+            mask = on_device(batch.old_mask, model)
+            read = head_inputs(model, on_device(batch.old_ids, model), mask)[mask.bool()].float()
+            total = total + read.T @ read
+            count += len(read)
+    return total / max(count, 1)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def g11_distribution(case: Case) -> Check | None:
     """
     assert case.weights is not None
     folder = case.weights[1].folder
-    if not can_run_models() or (not has_gpu() and _gigabytes(case.weights[1]) > MAX_GIGABYTES_ON_CPU):
+    if not can_run(case.weights[1]):
         return None
     lines = [*english_lines(), *case.other[:MAX_LINES]]
     mean, greatest = log_z_shift(
@@ -75,8 +75,12 @@ def g11_distribution(case: Case) -> Check | None:
 WEIGHT_CHECKS: tuple[Callable[[Case], Check | None], ...] = (g10_rows, g11_distribution)
 
 
-def _gigabytes(checkpoint: Checkpoint) -> float:
-    return sum(header.path.stat().st_size for header in checkpoint.shards.values()) / 1e9
+def can_run(checkpoint: Checkpoint) -> bool:
+    """Return whether a model can be run here in a minute: with torch and transformers, on a GPU or small enough."""
+    if not can_run_models():
+        return False
+    gigabytes = sum(header.path.stat().st_size for header in checkpoint.shards.values()) / 1e9
+    return gigabytes <= MAX_GIGABYTES_ON_CPU or has_gpu()
 
 
 def _structure(case: Case, base: Checkpoint, candidate: Checkpoint) -> list[str]:
