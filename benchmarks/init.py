@@ -1,7 +1,7 @@
 """Every initialiser at step 0: bits per byte of the extended model on held-out text, and what making the rows cost.
 
     python benchmarks/smollm2.py MODEL && apt-get install manpages-zh
-    python benchmarks/init.py MODEL TEXT [--size 4000] [--held-out 60] [--init NAME]... [-- OPTIONS OF bench init]
+    python benchmarks/init.py MODEL TEXT [--size 4000] [--held-out 60] [--init NAME]... [OPTIONS OF bench init]
 
 TEXT has a paragraph of Chinese on each line: that Debian package through `man`, for one.  Some of its lines are
 held out; the others are what the vocabulary is learned on, and what the fitted initialisers read.
@@ -35,8 +35,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4_000)
     parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--init", action="append", default=[])
-    parser.add_argument("more", nargs="*", help="passed on to `vocabkit bench init`")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     lines = sorted({line.strip() for line in options.text.read_text(encoding="utf-8").split("\n") if line.strip()})
     random.Random(0).shuffle(lines)
     held_out = [line for line in lines if is_chinese(line)][: options.held_out]
@@ -49,7 +48,7 @@ def main() -> None:
         command = [sys.executable, "-m", "vocabkit", "bench", "init", str(options.model), "--lang", "zh"]
         command += ["--corpus", str(corpus), "--text", str(held), "--text", english, "--size", str(options.size)]
         command += [part for name in options.init for part in ("--init", name)]
-        done = subprocess.run([*command, *options.more, "--json"], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([*command, *more, "--json"], check=True, stdout=subprocess.PIPE, text=True)
     rows = json.loads(done.stdout)["rows"]
     for row in rows:
         for figure in ("bits_per_byte", "spread"):
@@ -65,7 +64,7 @@ def main() -> None:
             "model": options.model.name,
             "new_tokens": options.size,
             "held_out": {"lines": len(held_out), "bytes": sum(len(line.encode()) for line in held_out)},
-            "options": options.more,
+            "options": more,
             "share_of_the_loss_won_back": {
                 row["initializer"]: round((start - row["bits_per_byte"][text]) / (start - goal), 3) for row in rows
             },
