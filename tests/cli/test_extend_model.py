@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vocabkit.cli.rows import RowChoice, row_options
+from vocabkit.language import Language
+from vocabkit.plugins import Registry
 from vocabkit.rows.checkpoint import open_checkpoint
 
 SIZE = 1000
@@ -48,7 +52,7 @@ def extended(smollm2_model: Path, chinese_lines: list[str], tmp_path_factory: py
     folder = tmp_path_factory.mktemp("extended")
     (folder / "corpus.txt").write_text("\n".join(chinese_lines[:3000]), encoding="utf-8")
     arguments = ["--base", str(smollm2_model), "--corpus", str(folder / "corpus.txt"), "--size", str(SIZE)]
-    result = vocabkit("extend", "--lang", "zh", *arguments, "-o", str(folder / "out"), "--json")
+    result = vocabkit("extend", "--lang", "zh", *arguments, "--init", "copy", "-o", str(folder / "out"), "--json")
     assert result.returncode == 0, result.stderr
     return folder / "out"
 
@@ -171,6 +175,17 @@ def test_bench_perplexity_and_init_compare_in_bits_per_byte(
     # What `extend` wrote, and what `bench init` made in memory, are the same model.
     assert rows["copy"] == pytest.approx(after["bits_per_byte"], rel=1e-3)
     assert rows["zeros"] > rows["copy"]
+
+
+def test_the_default_is_what_measured_best_and_can_run(
+    smollm2_model: Path, registry: Registry, chinese: Language, tmp_path: Path
+) -> None:
+    checkpoint, choice = open_checkpoint(smollm2_model), RowChoice((), (), None)
+    assert chinese.initializer == "auto"
+    assert row_options(registry, chinese, "auto", choice, checkpoint, corpus=()).name == "shift"
+    assert row_options(registry, chinese, "auto", choice, checkpoint, corpus=["-"]).name == "copy"
+    untied = dataclasses.replace(checkpoint, tied=False)
+    assert row_options(registry, chinese, "auto", choice, untied, corpus=()).name == "copy"
 
 
 def test_rows_are_fitted_on_text_and_the_certificate_holds(
