@@ -23,7 +23,7 @@ from harness import save
 
 OURS = """
 import json, resource, sys, time
-import numpy as np, torch
+import numpy as np
 from vocabkit.rows.pursuit import matching_pursuit
 data = np.load(sys.argv[1])
 targets, atoms = data["targets"], data["atoms"]

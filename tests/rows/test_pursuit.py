@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vocabkit.rows.pursuit import GRAM_COLUMNS, matching_pursuit
+from vocabkit.rows.pursuit import matching_pursuit
 
 GENERATOR = np.random.default_rng(3)
 
@@ -26,10 +26,8 @@ def oracle(target: NDArray[np.float32], atoms: NDArray[np.float32], k: int) -> t
 
 
 @pytest.mark.parametrize("gram", [False, True])
-@pytest.mark.parametrize("number", [50, GRAM_COLUMNS, 3 * GRAM_COLUMNS + 17])
+@pytest.mark.parametrize("number", [50, 209])
 def test_atoms_and_weights_are_the_oracle_s(gram: bool, number: int) -> None:
-    if gram:
-        pytest.importorskip("torch")
     atoms = GENERATOR.standard_normal((number, 48)).astype(np.float32) * GENERATOR.uniform(0.5, 2, (number, 1))
     atoms = atoms.astype(np.float32)
     targets = GENERATOR.standard_normal((20, 48)).astype(np.float32)
@@ -40,18 +38,20 @@ def test_atoms_and_weights_are_the_oracle_s(gram: bool, number: int) -> None:
         assert np.allclose(row, solution, rtol=1e-3, atol=1e-4)
 
 
-def test_a_target_among_the_atoms_is_itself() -> None:
+@pytest.mark.parametrize("gram", [False, True])
+def test_a_target_among_the_atoms_is_itself(gram: bool) -> None:
     atoms = GENERATOR.standard_normal((30, 12)).astype(np.float32)
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    chosen, weights = matching_pursuit(atoms[[7]], atoms, 4, gram=False)
+    chosen, weights = matching_pursuit(atoms[[7]], atoms, 4, gram=gram)
     assert chosen[0, 0] == 7
     assert np.allclose(weights[0], [1, 0, 0, 0], atol=1e-5)
 
 
-def test_repeated_atoms_do_no_harm() -> None:
+@pytest.mark.parametrize("gram", [False, True])
+def test_repeated_atoms_do_no_harm(gram: bool) -> None:
     atoms = np.repeat(GENERATOR.standard_normal((4, 12)).astype(np.float32), 3, axis=0)
     target = GENERATOR.standard_normal((1, 12)).astype(np.float32)
-    chosen, weights = matching_pursuit(target, atoms, 12, gram=False)
+    chosen, weights = matching_pursuit(target, atoms, 12, gram=gram)
     best = np.linalg.lstsq(atoms.T, target[0], rcond=None)[0]
     assert np.isfinite(weights).all()
     assert np.allclose(weights[0] @ atoms[chosen[0]], atoms.T @ best, atol=1e-3)
