@@ -37,7 +37,8 @@ from vocabkit.tokenizer import open_tokenizer
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.merge import ranked
 from vocabkit.vocabulary.vocabulary_file import read_vocabulary
-from vocabkit.vocabulary.weights import RowOptions, extend_weights
+from vocabkit.vocabulary.requests import RowOptions
+from vocabkit.vocabulary.weights import extend_weights
 folder, vocabulary, output = map(Path, sys.argv[1:])
 base = open_tokenizer(folder)
 merged = ranked(base, read_vocabulary(vocabulary), None)

@@ -18,7 +18,7 @@ from vocabkit.rows.request import RowRequest
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.train.windows import Batch, batches, choose_windows
-from vocabkit.vocabulary.weights import RowOptions, row_requests
+from vocabkit.vocabulary.requests import Requests, RowOptions
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -86,10 +86,11 @@ def setup(smollm2_model: Path) -> Setup:
                 added.setdefault(left + right, NewToken(left + right, (left, right), 1))
     new = list(added.values())
     tokenizer = base.extended(new)
-    how = RowOptions(subword_mean, "subword-mean", lines=lambda: TEXT)
-    ((_, _, request),) = row_requests(open_checkpoint(smollm2_model), base, tokenizer, new, how)
+    model = load_model(smollm2_model, device="cpu")
+    how = RowOptions(subword_mean, "subword-mean", lines=lambda size: TEXT, model=lambda: model)
+    ((_, _, request),) = Requests(open_checkpoint(smollm2_model), base, tokenizer, new).of(how)
     assert request.tied
-    return Setup(request, tokenizer, load_model(smollm2_model, device="cpu"))
+    return Setup(request, tokenizer, model)
 
 
 def test_distill_brings_the_states_closer_on_text_it_did_not_read(setup: Setup) -> None:
@@ -204,7 +205,7 @@ def test_text_is_needed_and_must_hold_new_tokens(setup: Setup, make: Any) -> Non
     without = dataclasses.replace(setup.request.sources, documents=None)
     with pytest.raises(VocabkitError, match="--init-corpus"):
         make(dataclasses.replace(setup.asked(), sources=without))
-    english = dataclasses.replace(setup.request.sources, documents=lambda: iter([[1, 2, 3]]))
+    english = dataclasses.replace(setup.request.sources, documents=lambda size: iter([[1, 2, 3]]))
     with pytest.raises(VocabkitError, match="none of the new tokens"):
         make(dataclasses.replace(setup.asked(), sources=english))
     with pytest.raises(VocabkitError, match="has 30 layers"):

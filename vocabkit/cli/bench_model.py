@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from vocabkit.measure.inits import Candidate
     from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import NewToken, Tokenizer
-    from vocabkit.vocabulary.weights import RowOptions
+    from vocabkit.vocabulary.requests import RowOptions
 
 DEFAULT_SIZE = 4_000
-# Those that take minutes are run once.
-SLOW = ("distill", "headfit", "omp")
+# An initialiser that takes this many seconds of processor time is run with one seed alone.
+SLOW = 30.0
 
 text = click.option(
     "--text", multiple=True, required=True, metavar="TEXT", help="File in any corpus format; may be repeated."
@@ -133,7 +133,7 @@ def init(
       vocabkit bench init ./Llama-3.2-1B --lang zh --corpus books/ --text held-out.zh.txt --text held-out.en.txt
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary
-    from vocabkit.cli.rows import RowChoice, row_options
+    from vocabkit.cli.rows import AUTO, RowChoice, row_options
     from vocabkit.measure.inits import measure_inits
     from vocabkit.model.load import load_model
     from vocabkit.rows.checkpoint import open_checkpoint
@@ -142,7 +142,8 @@ def init(
 
     names = inits or tuple(name for name in sorted(registry.initializers) if donor or name != "omp")
     for name in names:
-        registry.initializer(name)
+        if name != AUTO:
+            registry.initializer(name)
     language, base = registry.language(lang), open_tokenizer(model)
     checkpoint, texts = open_checkpoint(_folder(model)), _read(registry, text)
     chosen, choice = LearningOptions(**learning), RowChoice(init_option, init_corpus, donor)
@@ -158,7 +159,15 @@ def init(
 
         def how(name: str, seed: int) -> RowOptions:
             return row_options(
-                registry, language, name, choice, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed
+                registry,
+                language,
+                name,
+                choice,
+                checkpoint,
+                corpus=chosen.corpus,
+                field=chosen.field,
+                seed=seed,
+                model=lambda: loaded,
             )
 
         candidates = _candidates(names, seeds, how, checkpoint, base, merged.tokenizer, merged.added, progress.step)
@@ -195,24 +204,28 @@ def _candidates(
 ) -> Iterator[Candidate]:
     import numpy as np
 
+    from vocabkit.cli.rows import AUTO
     from vocabkit.measure.inits import Candidate
     from vocabkit.rows.distinct import repeated_rows
     from vocabkit.rows.dtypes import rounded
-    from vocabkit.vocabulary.weights import row_requests
+    from vocabkit.vocabulary.requests import Requests
 
+    requests = Requests(checkpoint, base, tokenizer, added)
     for name in names:
         before: dict[str, Any] = {}
-        for seed in range(seeds if name not in SLOW else 1):
+        for seed in range(seeds):
             rows, equal, options, begun = {}, 0, how(name, seed), time.process_time()
-            for tensor, _, request in row_requests(checkpoint, base, tokenizer, added, options, progress):
+            for tensor, _, request in requests.of(options, progress):
                 rows[request.role] = np.asarray(options.initializer(request), np.float32)
                 width = tensor.tensor.shape[1]
                 equal += len(repeated_rows(rounded(rows[request.role][:, :width], tensor.dtype, tensor.name)))
             seconds = time.process_time() - begun
             if before and all(np.array_equal(before[role], rows[role]) for role in rows):
                 break  # nothing is drawn at random
-            yield Candidate(name, rows, equal, seconds)
+            yield Candidate(name if name != AUTO else f"{AUTO}: {options.name}", rows, equal, seconds)
             before = rows
+            if seconds > SLOW:
+                break
 
 
 def _read(registry: Registry, specs: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import Tokenizer
     from vocabkit.vocabulary.extend import Extended, Merger
+    from vocabkit.vocabulary.requests import RowOptions
     from vocabkit.vocabulary.vocabulary_file import Vocabulary
-    from vocabkit.vocabulary.weights import RowOptions
 
 DEFAULT_SIZE = 12_000
 
@@ -97,7 +97,7 @@ def extend(
     if checkpoint:
         name = init or language.initializer
         how = row_options(
-            registry, language, name, rows, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed, link=link
+            registry, language, name, rows, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed
         )
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if dry_run:
@@ -125,6 +125,7 @@ def extend(
             add_special=() if recipe else add_special,
             checkpoint=checkpoint,
             how=how,
+            link=link,
             arguments=arguments | {"merger": name, "add_special": list(add_special)},
             inputs=inputs,
             force=force,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,7 @@ from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
     from vocabkit.rows.checkpoint import Checkpoint
-    from vocabkit.vocabulary.weights import RowOptions
+    from vocabkit.vocabulary.requests import RowOptions
 
 # Text that initialisers may read, at most.
 SAMPLE_BYTES = 32 << 20
@@ -49,15 +50,17 @@ def row_options(
     corpus: Sequence[str],
     field: str = "text",
     seed: int = 0,
-    link: bool = False,
+    model: Callable[[], Any] | None = None,
 ) -> RowOptions:
     """Return the options of the initialiser `name`; "auto" is the best without training that can run here.
 
     corpus: what the vocabulary is learned from; its text is read when no --init-corpus was named.
+    model: returns the base, where it is in memory already; by default it is loaded from the checkpoint's folder.
     """
     from vocabkit.corpus import open_corpus
+    from vocabkit.model.load import load_model
+    from vocabkit.vocabulary.requests import RowOptions
     from vocabkit.vocabulary.sample import sample_lines
-    from vocabkit.vocabulary.weights import RowOptions
 
     if name == AUTO:
         name = _best(checkpoint, bool(_specs(language, choice, corpus)))
@@ -75,8 +78,8 @@ def row_options(
     specs = _specs(language, choice, corpus)
     opened = open_corpus(specs, registry=registry, field=field) if specs else None
 
-    def lines() -> Iterator[str]:
-        return sample_lines(opened, SAMPLE_BYTES, seed) if opened else iter(())
+    def lines(size: int) -> Iterator[str]:
+        return sample_lines(opened, min(size, SAMPLE_BYTES), seed) if opened else iter(())
 
     return RowOptions(
         registry.initializer(name),
@@ -85,7 +88,7 @@ def row_options(
         given,
         lines if opened else None,
         language.variants,
-        link,
+        model or lru_cache(1)(lambda: load_model(checkpoint.folder)),
     )
 
 

@@ -14,6 +14,8 @@ Rows = NDArray[np.float32]
 
 # Similarities are computed for this many pairs of tokens at a time: 64 MB.
 BLOCK_VALUES = 1 << 24
+# Text that is read, at most.
+MAX_BYTES = 32 << 20
 # An old token is taken as a neighbour when the corpus holds it this often: a vector from less is noise.
 MIN_COUNT = 10
 
@@ -30,7 +32,7 @@ def focus(request: RowRequest) -> Rows:
     if documents is None:
         raise VocabkitError("--init focus reads text; name it with --init-corpus")
     known = request.old.shape[0]
-    vectors, counts = corpus_vectors(documents(), known + len(request), seed=request.seed)
+    vectors, counts = corpus_vectors(documents(MAX_BYTES), known + len(request), seed=request.seed)
     return from_neighbours(request, vectors, np.flatnonzero(counts[:known] >= MIN_COUNT))
 
 

@@ -6,7 +6,7 @@ pieces of a new token t.  A token without pieces (a new special token) gets the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -124,20 +124,25 @@ def copy(request: RowRequest) -> Rows:
     that begins with the mark gets half its subword mean and half that of its text without the mark, since the mark
     is joined to pieces that mean something else (the first byte of a character); any other its subword mean.
     """
+    return copied_from(request, twins(request))
+
+
+def copied_from(request: RowRequest, twins: Sequence[int | None]) -> Rows:
+    """Return the rows of `copy`, given each new token's old twin."""
     made = subword_mean(request)
     marked = [i for i, token in enumerate(request.tokens) if without_mark(token) not in (b"", token)]
     if request.bare is not None and marked:
         bare = replace(
-            request, pieces=request.bare.of_tokens(marked), tokens=tuple(request.tokens[i] for i in marked)
+            request, pieces=request.bare().of_tokens(marked), tokens=tuple(request.tokens[i] for i in marked)
         )
         made[marked] = (made[marked] + subword_mean(bare)) / np.float32(2)
-    for i, found in enumerate(copied(request)):
+    for i, found in enumerate(twins):
         if found is not None:
             made[i] = request.old[found]
     return made
 
 
-def copied(request: RowRequest) -> list[int | None]:
+def twins(request: RowRequest) -> list[int | None]:
     """Return, for every new token, the old one whose row `copy` takes."""
     return [
         next((old for twin in _twins(request, token) if (old := request.old_ids.get(twin)) is not None), None)

@@ -108,17 +108,18 @@ class Donor:
 class Sources:
     """What an initialiser may read beyond the old rows; None where there is none.
 
-    model: the base's folder.
+    model: loads the base; the same object at every call.
     start: the old id that a document begins after.
-    documents: yields the corpus, a list of ids each, in the extended numbering; the same at every call.
+    documents: yields about so many bytes of the corpus, a list of ids for every line, in the extended numbering; the
+        same at every call, and drawn from the whole of it.
     donor: opens the model in a folder.
     variants: text -> other spellings of it in the language (simplified, traditional).
     progress: is told what is being done.
     """
 
-    model: Path | None = None
+    model: Callable[[], Any] | None = None
     start: int = 0
-    documents: Callable[[], Iterator[list[int]]] | None = None
+    documents: Callable[[int], Iterator[list[int]]] | None = None
     donor: Callable[[Path], Donor] | None = None
     variants: Callable[[str], Iterable[str]] | None = None
     progress: Callable[[str], None] | None = None
@@ -131,7 +132,7 @@ class RowRequest:
     role: "input" or "head"; a tied matrix is asked for once, as "input".  tied: whether it is.
     old: the base's rows, [V, width].
     pieces: the base's segmentation of every new token.
-    bare: the same without the word-boundary mark that a token begins with; `pieces` where it has none.
+    bare: returns the same without the word-boundary mark that a token begins with; `pieces` where it has none.
     parents: [M, 2] ids of the two tokens that each was merged from, in the extended numbering (V + i is new
         token i), -1 where it is not a merge.
     tokens: [M] the new tokens' bytes; b"" for a new special token.
@@ -151,7 +152,7 @@ class RowRequest:
     options: Mapping[str, str] | None = None
     sources: Sources = Sources()
     tied: bool = False
-    bare: Pieces | None = None
+    bare: Callable[[], Pieces] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -18,6 +18,15 @@ _TO_LATIN1 = str.maketrans({character: chr(byte) for character, byte in CHARACTE
 _FROM_LATIN1 = str.maketrans({chr(byte): character for byte, character in BYTE_TO_CHARACTER.items()})
 
 
+def is_text(token: bytes) -> bool:
+    """Return whether a token is whole characters, and neither begins nor ends within one."""
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def bytes_of(spelling: str) -> bytes:
     """Return the bytes that a byte-level token spells: "ä½ł" -> b"\\xe4\\xbd\\xa0".
 

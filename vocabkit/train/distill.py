@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
-from vocabkit.model.load import load_model
 from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
 from vocabkit.train.options import numbers
@@ -57,7 +56,7 @@ def distill(request: RowRequest) -> Rows:
     if request.role != "input":
         return copy(request)
     cut = windows_of(request, options.tokens or 50 * len(request), "distill")
-    model = load_model(model_of(request, "distill"))
+    model = model_of(request, "distill")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     layer = options.layer or max(4, round(len(layers_of(model)) / 4))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vocabkit.model.load import load_model
 from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
 from vocabkit.train.options import numbers
@@ -68,7 +67,7 @@ def headfit(request: RowRequest) -> Rows:
         return start
     width = request.old.shape[1]
     cut = windows_of(request, min(options.tokens or 8 * len(request), MAX_VALUES // width), "headfit")
-    model = load_model(model_of(request, "headfit"))
+    model = model_of(request, "headfit")
     places = read_places(model, request, cut)
     fitted = _fit(places, start, options, model, request)
     return fitted if request.role == "head" else start + np.float32(options.blend) * (fitted - start)

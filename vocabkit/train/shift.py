@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
-from vocabkit.model.load import load_model
-from vocabkit.rows.initializers import copied, copy
+from vocabkit.rows.initializers import copied_from, copy, twins
 from vocabkit.rows.request import RowRequest
+from vocabkit.tokenizer.byte_alphabet import is_text
 from vocabkit.train.states import head_moment
 from vocabkit.train.windows import Batch, batches, choose_windows
 
 Rows = NDArray[np.float32]
 
 BATCH_TOKENS = 512
+# Text is read for every token that is wanted: so much that rare tokens can be chosen from it.
+BYTES_A_TOKEN = 256
 # Batches whose head inputs say which changes of a row change its logits.
 HEAD_BATCHES = 4
 
@@ -38,12 +39,13 @@ def shift(request: RowRequest) -> Rows:
     if not request.tied:
         return shifted(request, None)
     cut = windows_of(request, HEAD_BATCHES * BATCH_TOKENS, "shift")
-    return shifted(request, head_moment(load_model(model_of(request, "shift")), cut))
+    return shifted(request, head_moment(model_of(request, "shift"), cut))
 
 
 def shifted(request: RowRequest, moment: Any) -> Rows:
     """Return the rows of `shift`; moment [width, width]: the second moment of what a tied head reads, else None."""
-    rows, moved = copy(request), _moved(request)
+    old = twins(request)
+    rows, moved = copied_from(request, old), _moved(request, old)
     if moved.any():
         offset = rows[moved].mean(0) - request.old.mean
         rows[moved] += offset if moment is None else unnoticed(offset, moment)
@@ -63,32 +65,21 @@ def windows_of(request: RowRequest, tokens: int, name: str) -> Sequence[Batch]:
     if documents is None:
         raise VocabkitError(f"--init {name} reads text; name it with --init-corpus")
     first = request.old.shape[0]
-    windows = choose_windows(documents(), first, tokens, request.seed)
+    windows = choose_windows(documents(tokens * BYTES_A_TOKEN), first, tokens, request.seed)
     if not windows:
         raise VocabkitError("the text of --init-corpus holds none of the new tokens; name text of the language")
     start = request.sources.start
     return list(batches(windows, request.pieces, first, start, tokens=BATCH_TOKENS, seed=request.seed))
 
 
-def model_of(request: RowRequest, name: str) -> Path:
-    """Return the folder of the base; raises VocabkitError when there is none."""
+def model_of(request: RowRequest, name: str) -> Any:
+    """Return the base, loaded; raises VocabkitError when there is none, or torch is missing."""
     if request.sources.model is None:
         raise VocabkitError(f"--init {name} runs the base; name a model folder with --base")
-    return request.sources.model
+    return request.sources.model()
 
 
-def _moved(request: RowRequest) -> NDArray[np.bool_]:
-    """Return which tokens are whole text and no copies, [M]."""
-    return np.asarray([
-        bool(token) and not partial(token) and twin is None
-        for token, twin in zip(request.tokens, copied(request), strict=True)
-    ], bool)  # fmt: skip
-
-
-def partial(token: bytes) -> bool:
-    """Return whether a token ends or begins within a character."""
-    try:
-        token.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
+def _moved(request: RowRequest, old: Sequence[int | None]) -> NDArray[np.bool_]:
+    """Return which tokens are whole text and no copies of an old one, [M]."""
+    pairs = zip(request.tokens, old, strict=True)
+    return np.asarray([bool(token) and is_text(token) and twin is None for token, twin in pairs], bool)

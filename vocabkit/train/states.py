@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,33 +30,23 @@ def layers_of(model: Any) -> Any:
 
 def states_after(model: Any, layer: int, ids: Any, mask: Any) -> Any:
     """Return the states after layer number `layer`, from 1 on, [B, n, width]; the layers above do not run."""
-    found: list[Any] = []
-
-    def keep(module: Any, arguments: Any, output: Any) -> None:
-        del module, arguments
-        found.append(output[0] if isinstance(output, tuple) else output)
-        raise _Enough
-
-    hook = layers_of(model)[layer - 1].register_forward_hook(keep)
-    try:
-        model(input_ids=ids, attention_mask=mask, use_cache=False)
-    except _Enough:
-        pass
-    finally:
-        hook.remove()
-    return found[0]
+    return _until(layers_of(model)[layer - 1].register_forward_hook, model, ids, mask)
 
 
 def head_inputs(model: Any, ids: Any, mask: Any) -> Any:
     """Return what the head reads at every place, [B, n, width]; no logits are made."""
+    return _until(model.get_output_embeddings().register_forward_pre_hook, model, ids, mask)
+
+
+def _until(register: Callable[[Any], Any], model: Any, ids: Any, mask: Any) -> Any:
+    """Run until the hook that is registered is called; return the tensor that it was given last."""
     found: list[Any] = []
 
-    def keep(module: Any, arguments: Any) -> None:
-        del module
-        found.append(arguments[0])
+    def keep(*given: Any) -> None:
+        found.append(given[-1][0] if isinstance(given[-1], tuple) else given[-1])
         raise _Enough
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(keep)
+    hook = register(keep)
     try:
         model(input_ids=ids, attention_mask=mask, use_cache=False)
     except _Enough:

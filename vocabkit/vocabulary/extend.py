@@ -15,9 +15,10 @@ from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.merge import Merged
 from vocabkit.vocabulary.model_card import write_generation_config, write_model_card
+from vocabkit.vocabulary.requests import RowOptions
 from vocabkit.vocabulary.verify import Certificate, verify
 from vocabkit.vocabulary.vocabulary_file import Vocabulary, write_vocabulary
-from vocabkit.vocabulary.weights import Extension, RowOptions, extend_weights
+from vocabkit.vocabulary.weights import Extension, extend_weights
 
 Merger = Callable[[Tokenizer, Vocabulary, Language], Merged]
 
@@ -49,6 +50,7 @@ def extend(
     texts: Sequence[str] = (),
     checkpoint: Checkpoint | None = None,
     how: RowOptions | None = None,
+    link: bool = False,
     arguments: Mapping[str, Any],
     inputs: Sequence[Path] = (),
     force: bool = False,
@@ -58,6 +60,7 @@ def extend(
 
     add_special: special tokens appended after the vocabulary.  texts: further lines to verify on.
     checkpoint, how: the base's weights, and how their new rows are made; without them only the tokenizer is extended.
+    link: hard-link the shards that do not change.
     arguments, inputs: what the manifest records of the command and of the files it read.
     Raises VocabkitError when the vocabulary does not fit the base, or the output exists without `force`.
     """
@@ -75,7 +78,7 @@ def extend(
         weights = None
         if checkpoint and how:
             weights = extend_weights(
-                checkpoint, base, tokenizer, merged.added, folder, rows=rows, how=how, progress=progress
+                checkpoint, base, tokenizer, merged.added, folder, rows=rows, how=how, link=link, progress=progress
             )
             write_generation_config(checkpoint, folder, size=tokenizer.size, rows=rows)
             write_model_card(
