@@ -1,1 +1,20 @@
-"""GPU kernels for vocabkit, and the plain PyTorch they are checked against."""
+"""GPU kernels for vocabkit, and the plain PyTorch they are checked against.
+
+Every function here runs anywhere: by Triton kernels on a GPU, else by plain PyTorch.  `VOCABKIT_KERNELS=torch` or
+`triton` chooses, and `auto` is the default.  `vocabkit_kernels.reference` is what each of them has to compute.
+"""
+
+from vocabkit_kernels.cross_entropy import linear_cross_entropy
+from vocabkit_kernels.dequantize import nf4_dequantize
+from vocabkit_kernels.embedding import split_embedding
+from vocabkit_kernels.nf4 import NF4Weight, nf4_quantize
+from vocabkit_kernels.optimizer import RowAdamW
+
+__all__ = [
+    "NF4Weight",
+    "RowAdamW",
+    "linear_cross_entropy",
+    "nf4_dequantize",
+    "nf4_quantize",
+    "split_embedding",
+]

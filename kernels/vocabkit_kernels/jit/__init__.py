@@ -1,0 +1,1 @@
+"""The Triton kernels.  A module here is imported only where Triton runs; nothing else imports triton."""
