@@ -71,3 +71,20 @@ def linear_cross_entropy(
     if reduction == "none":
         return losses
     return losses.sum() / counted.sum().clamp(min=1) if reduction == "mean" else losses.sum()
+
+
+def lora_linear(
+    x: Tensor,
+    weight: Tensor | NF4Weight,
+    a: Tensor,
+    b: Tensor,
+    scale: float = 1.0,
+    *,
+    keep: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Return x W^T + scale ((x keep) A^T) B^T + bias.  keep: the dropout mask, scaled."""
+    dense = nf4_dequantize(weight, x.dtype) if isinstance(weight, NF4Weight) else weight.to(x.dtype)
+    seen = x if keep is None else x * keep
+    low = torch.nn.functional.linear(seen, a.to(x.dtype))
+    return torch.nn.functional.linear(x, dense, bias) + scale * torch.nn.functional.linear(low, b.to(x.dtype))

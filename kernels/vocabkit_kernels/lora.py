@@ -1,0 +1,171 @@
+"""Linear layers with low-rank adapters: a frozen weight, dense or in 4 bits, and two small matrices that train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vocabkit_kernels.dequantize import nf4_dequantize
+from vocabkit_kernels.nf4 import NF4Weight
+
+
+@dataclass(frozen=True)
+class LoRAWeight:
+    """W + scale B A.  weight: [N, K], frozen, dense or NF4.  a: [r, K].  b: [N, r].  bias: [N]."""
+
+    weight: Tensor | NF4Weight
+    a: Tensor
+    b: Tensor
+    scale: float = 1.0
+    bias: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        (rows, columns), (rank, width), height = tuple(self.weight.shape), tuple(self.a.shape), tuple(self.b.shape)
+        if width != columns or height != (rows, rank):
+            raise ValueError(
+                f"a {list(self.a.shape)} and b {list(self.b.shape)} do not fit a weight of {[rows, columns]}; "
+                f"they are [rank, {columns}] and [{rows}, rank]"
+            )
+        if self.bias is not None and tuple(self.bias.shape) != (rows,):
+            raise ValueError(f"a bias of {list(self.bias.shape)} does not fit {rows} rows")
+
+
+def lora_linear(
+    x: Tensor,
+    weight: Tensor | NF4Weight,
+    a: Tensor,
+    b: Tensor,
+    scale: float = 1.0,
+    *,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Return x W^T + scale (drop(x) A^T) B^T + bias, [*, N]; differentiable in x, a, b and bias.
+
+    x: [*, K].  weight: [N, K], no gradient.  a: [r, K], b: [N, r], in any float type; products are in that of x.
+    dropout: the share of values of x that the adapter does not see, the others scaled up; seed makes it repeatable.
+    Kept for the backward pass: x and x A^T [*, r]; the weight is dequantised again, and the mask drawn again.
+    Source: Hu et al., "LoRA", ICLR 2022.
+    Raises ValueError for shapes that do not fit.
+    """
+    (made,) = lora_linears(x, [LoRAWeight(weight, a, b, scale, bias)], dropout=dropout, seed=seed)
+    return made
+
+
+def lora_linears(
+    x: Tensor, weights: Sequence[LoRAWeight], *, dropout: float = 0.0, seed: int | None = None
+) -> tuple[Tensor, ...]:
+    """Return `lora_linear` of one x with several weights: q, k and v, or gate and up.
+
+    x is read once for all adapters, forward and backward; one dropout mask serves them all.
+    """
+    if not weights:
+        return ()
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout {dropout} is not from 0 to below 1")
+    width = weights[0].weight.shape[1]
+    if x.shape[-1] != width or any(weight.weight.shape[1] != width for weight in weights):
+        found = [list(weight.weight.shape) for weight in weights]
+        raise ValueError(f"x {list(x.shape)} does not fit weights of {', '.join(map(str, found))}")
+    if dropout and seed is None:
+        seed = int(torch.randint(0, 2**62, ()))
+    learned = [part for weight in weights for part in (weight.a, weight.b, weight.bias)]
+    flat = x.reshape(-1, width)
+    made = _LoRALinears.apply(flat, tuple(weights), dropout, seed or 0, *learned)
+    return tuple(part.view(*x.shape[:-1], part.shape[1]) for part in made)
+
+
+def merge_lora(weight: Tensor | NF4Weight, adapters: Sequence[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """Return W + sum_i scale_i B_i A_i, [N, K], added in order in float32 and rounded once to the weight's type.
+
+    adapters: (a [r, K], b [N, r], scale) of each.  The weight itself is left as it is.
+    """
+    total = _dense(weight, torch.promote_types(weight.dtype, torch.float32))
+    total = total.clone() if isinstance(weight, Tensor) else total
+    for a, b, scale in adapters:
+        LoRAWeight(weight, a, b, scale)
+        total.addmm_(b.to(total.dtype), a.to(total.dtype), alpha=scale)
+    return total.to(weight.dtype)
+
+
+class _LoRALinears(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weights: tuple[LoRAWeight, ...], dropout: float, seed: int, *learned: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        a, b = _stacked_a(learned, x.dtype), [part.to(x.dtype) for part in learned[1::3] if part is not None]
+        seen = x if not dropout else x * _keep(x, dropout, seed)
+        low = seen @ a.t()
+        made = []
+        for weight, part, height, bias in zip(weights, _split(low, learned), b, learned[2::3], strict=True):
+            base = torch.nn.functional.linear(x, _dense(weight.weight, x.dtype), _as(bias, x.dtype))
+            made.append(base.addmm_(part, height.t(), alpha=weight.scale))
+        ctx.save_for_backward(x, low, *learned)
+        ctx.settings = weights, dropout, seed
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        x, low, *learned = ctx.saved_tensors
+        weights, dropout, seed = ctx.settings
+        keep = _keep(x, dropout, seed) if dropout else None
+        slopes, found = [], []
+        dx = None
+        parts = zip(weights, gradients, _split(low, learned), learned[1::3], learned[2::3], strict=True)
+        for weight, gradient, part, b, bias in parts:
+            gradient = gradient.to(x.dtype)
+            slopes.append((gradient @ b.to(x.dtype)).mul_(weight.scale))
+            db = (gradient.t() @ part).mul_(weight.scale).to(b.dtype)
+            found.append([None, db, None if bias is None else gradient.sum(0).to(bias.dtype)])
+            if ctx.needs_input_grad[0]:
+                dense = _dense(weight.weight, x.dtype)
+                dx = gradient @ dense if dx is None else dx.addmm_(gradient, dense)
+        slope = torch.cat(slopes, 1)
+        if dx is not None:
+            a = _stacked_a(learned, x.dtype)
+            dx = dx.addmm_(slope, a) if keep is None else dx.addcmul_(slope @ a, keep)
+        da = slope.t() @ (x if keep is None else x * keep)
+        for row, part, a in zip(found, _split(da.t(), learned), learned[::3], strict=True):
+            row[0] = part.t().to(a.dtype)
+        return (dx, None, None, None, *[part for row in found for part in row])
+
+
+def _dense(weight: Tensor | NF4Weight, dtype: torch.dtype) -> Tensor:
+    """Return the weight in `dtype`; it is rounded at most once."""
+    if isinstance(weight, Tensor):
+        return weight.detach().to(dtype)
+    if dtype == torch.float64:
+        return nf4_dequantize(weight, torch.float32).double()
+    return nf4_dequantize(weight, dtype)
+
+
+def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)
+
+
+def _stacked_a(learned: Sequence[Tensor | None], dtype: torch.dtype) -> Tensor:
+    parts = [part.to(dtype) for part in learned[::3] if part is not None]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _split(low: Tensor, learned: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    """Return the columns of each adapter."""
+    return low.split([len(part) for part in learned[::3] if part is not None], 1)
+
+
+@torch.library.custom_op("vocabkit::dropout_mask", mutates_args=())
+def _keep(x: Tensor, dropout: float, seed: int) -> Tensor:
+    """Return 1 / (1 - dropout) where x is seen and 0 where not, drawn from `seed` alone."""
+    generator = torch.Generator(x.device).manual_seed(seed)
+    drawn = torch.rand(x.shape, generator=generator, device=x.device)
+    return (drawn >= dropout).to(x.dtype).mul_(1 / (1 - dropout))
+
+
+@_keep.register_fake
+def _(x: Tensor, dropout: float, seed: int) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
