@@ -17,10 +17,11 @@ TOLERANCE = {
 
 def error(out: Tensor, reference: Tensor) -> float:
     """Return |out - reference| / |reference|, 0 for two that are 0; a NaN anywhere counts as infinite."""
+    out, reference = out.detach(), reference.detach().double()
     if out.isnan().any() or out.shape != reference.shape:
         return float("inf")
-    size = reference.double().norm()
-    away = (out.double() - reference.double()).norm()
+    size = reference.norm()
+    away = (out.double() - reference).norm()
     return float(away / size) if size else float(away)
 
 

@@ -76,7 +76,8 @@ def lora_linears(
         seed = int(torch.randint(0, 2**62, ()))
     learned = [part for weight in weights for part in (weight.a, weight.b, weight.bias)]
     flat = x.reshape(-1, width)
-    made = _LoRALinears.apply(flat, tuple(weights), dropout, seed or 0, *learned)
+    apply: Any = _LoRALinears.apply
+    made: tuple[Tensor, ...] = apply(flat, tuple(weights), dropout, seed or 0, *learned)
     return tuple(part.view(*x.shape[:-1], part.shape[1]) for part in made)
 
 
@@ -155,7 +156,7 @@ def _stacked_a(learned: Sequence[Tensor | None], dtype: torch.dtype) -> Tensor:
 
 def _split(low: Tensor, learned: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
     """Return the columns of each adapter."""
-    return low.split([len(part) for part in learned[::3] if part is not None], 1)
+    return torch.split_with_sizes(low, [len(part) for part in learned[::3] if part is not None], 1)
 
 
 @torch.library.custom_op("vocabkit::dropout_mask", mutates_args=())

@@ -92,7 +92,7 @@ def test_gradients_by_finite_differences() -> None:
 def test_dropout_leaves_the_base_alone_and_can_be_repeated(device: str) -> None:
     layer = Layer(50, 32, 64, 8, torch.float32, device, nf4=True)
     keep = torch.ops.vocabkit.dropout_mask(layer.x.detach().reshape(-1, 64), 0.25, 11).view(layer.x.shape)
-    assert set(keep.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert keep.unique().tolist() == [0.0, pytest.approx(4 / 3)]
     assert float(keep.mean()) == pytest.approx(1, abs=0.05)
     made = lora_linear(layer.x, layer.weight, layer.a, layer.b, 0.5, bias=layer.bias, dropout=0.25, seed=11)
     gradient = draw(*made.shape, seed=9, device=device)
@@ -139,7 +139,7 @@ def test_an_input_that_is_not_contiguous(device: str) -> None:
     layer = Layer(4, 32, 64, 8, torch.float32, device, nf4=True)
     turned = draw(64, 6, seed=3, device=device).t()
     made = lora_linear(turned, layer.weight, layer.a, layer.b)
-    assert torch.equal(made, lora_linear(turned.contiguous(), layer.weight, layer.a, layer.b))
+    assert torch.allclose(made, lora_linear(turned.contiguous(), layer.weight, layer.a, layer.b), atol=1e-5)
 
 
 def test_adapters_in_float32_beside_16_bits(device: str) -> None:
@@ -154,9 +154,12 @@ def test_adapters_in_float32_beside_16_bits(device: str) -> None:
 def test_only_x_and_the_low_product_are_kept(device: str) -> None:
     layer = Layer(40, 256, 128, 8, torch.float32, device, nf4=True)
     kept: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
-    ):
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         lora_linear(layer.x, layer.weight, layer.a, layer.b, dropout=0.5)
     assert sorted(tensor.numel() for tensor in kept) == sorted([80 * 128, 80 * 8, 8 * 128, 256 * 8])
 
@@ -176,6 +179,7 @@ def test_adapters_are_merged_in_order_and_rounded_once(device: str) -> None:
         assert before is None or torch.equal(weight, before)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch does so itself
 def test_it_compiles_whole(device: str, route: str) -> None:
     layer = Layer(4, 32, 64, 8, torch.float32, device, nf4=True)
 
