@@ -9,6 +9,7 @@ from vocabkit_kernels.dequantize import nf4_dequantize
 from vocabkit_kernels.embedding import split_embedding
 from vocabkit_kernels.lora import LoRAWeight, lora_linear, lora_linears, merge_lora
 from vocabkit_kernels.nf4 import NF4Weight, nf4_quantize
+from vocabkit_kernels.nf4_linear import nf4_linear
 from vocabkit_kernels.optimizer import RowAdamW
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "lora_linears",
     "merge_lora",
     "nf4_dequantize",
+    "nf4_linear",
     "nf4_quantize",
     "split_embedding",
 ]

@@ -25,8 +25,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from vocabkit_kernels.jit.cross_entropy import cross_entropy_kernel
-from vocabkit_kernels.jit.dequantize import WARPS, dequantize_kernel
+from vocabkit_kernels.jit.dequantize import dequantize_kernel
 from vocabkit_kernels.jit.embedding import add_up_kernel, gather_kernel
+from vocabkit_kernels.jit.nf4_linear import ROWS, STAGES, STEP, WARPS, nf4_linear_kernel
 from vocabkit_kernels.jit.optimizer import adamw_kernel
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -90,6 +91,23 @@ def cases(dtype: str) -> Iterator[Case]:
             {"CAPPED": capped, "SLOPES": True, "COLUMNS": 8192},
             ("size", "stride"),
             {"num_warps": 16},
+        )  # fmt: skip
+    for nested, places in product((False, True), (16, 64)):
+        yield Case(
+            f"nf4-linear-{places}{'-nested' if nested else ''}",
+            nf4_linear_kernel,
+            {
+                "x": floats, "packed": "*u8", "absmax": "*u8" if nested else "*fp32", "nested_code": "*fp32",
+                "nested_absmax": "*fp32", "nested_offset": "*fp32", "table": "*i32", "low": floats, "b": floats,
+                "bias": floats, "out": floats, "places": "i32", "rows": "i32", "columns": "i32", "rank": "i32",
+                "x_stride": "i32", "steps_in_part": "i32",
+            },
+            {
+                "BLOCKSIZE": 64, "NESTED": nested, "PAIRS": True, "PARTS": False, "LORA": True, "BIAS": True,
+                "RANK": 16, "ROWS": ROWS, "PLACES": places, "STEP": STEP,
+            },
+            ("rows", "columns", "rank", "x_stride"),
+            {"num_warps": WARPS, "num_stages": STAGES},
         )  # fmt: skip
     for lazy in (False, True):
         numbers = ("lr", "beta1", "beta2", "log_beta1", "log_beta2", "eps", "decay", "correction1", "correction2")

@@ -18,4 +18,5 @@ def dot(a, b, sum):
     if INTERPRET:
         # A product of two bfloat16 is exact in float32.
         return tl.dot(a.to(tl.float32), b.to(tl.float32), sum, input_precision="ieee")
-    return tl.dot(a, b, sum, input_precision="ieee")
+    else:
+        return tl.dot(a, b, sum, input_precision="ieee")

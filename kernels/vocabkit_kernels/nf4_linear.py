@@ -1,0 +1,101 @@
+"""A linear layer over a weight in 4 bits, for inference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.dequantize import _parts, nf4_dequantize
+from vocabkit_kernels.lora import LoRAWeight
+from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight
+
+# Places above which dequantising and a dense product win; not measured yet.
+FUSED_PLACES = 1024
+# Dequantised values that exist at a time on a CPU: 16 MB in float32.
+SLAB_VALUES = 1 << 22
+
+
+def nf4_linear(
+    x: Tensor,
+    weight: NF4Weight,
+    *,
+    bias: Tensor | None = None,
+    lora: tuple[Tensor, Tensor, float] | None = None,
+) -> Tensor:
+    """Return x W^T + scale (x A^T) B^T + bias, [*, N], without gradients; `lora_linear` has them.
+
+    x: [*, K] float32, float16 or bfloat16.  lora: (a [r, K], b [N, r], scale).
+    Up to FUSED_PLACES places the weight is read once, in 4 bits, and never exists in 16: 0.52 bytes a value, not 4.5.
+    In float16 and bfloat16 the 16 values are rounded to that type before the absmax is multiplied in, in
+    float32: as near to the exact product as dequantising, and not the same bits.
+    Raises ValueError for shapes that do not fit.
+    """
+    if x.dtype not in FLOATS:
+        raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
+    if x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
+    a, b, scale = lora or (None, None, 1.0)
+    if a is not None and b is not None:
+        LoRAWeight(weight, a, b, scale, bias)
+    elif bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise ValueError(f"a bias of {list(bias.shape)} does not fit {weight.shape[0]} rows")
+    flat = x.detach().reshape(-1, weight.shape[1])
+    made: Tensor = _nf4_linear(flat, *_parts(weight), weight.blocksize, bias, a, b, scale)
+    return made.view(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.custom_op("vocabkit::nf4_linear", mutates_args=())
+def _nf4_linear(
+    x: Tensor,
+    packed: Tensor,
+    absmax: Tensor,
+    nested_code: Tensor | None,
+    nested_absmax: Tensor | None,
+    nested_offset: Tensor | None,
+    blocksize: int,
+    bias: Tensor | None,
+    a: Tensor | None,
+    b: Tensor | None,
+    scale: float,
+) -> Tensor:
+    nested = None
+    if nested_code is not None and nested_absmax is not None and nested_offset is not None:
+        nested = NestedAbsmax(nested_code, nested_absmax, nested_offset)
+    weight = NF4Weight(packed, absmax, (len(packed), packed.shape[1] * 2), x.dtype, blocksize, nested)
+    rows = weight.shape[0]
+    out = torch.empty(len(x), rows, dtype=x.dtype, device=x.device)
+    if not out.numel():
+        return out
+    low = None if a is None else (x @ a.to(x.dtype).t()).mul_(scale)
+    height = None if b is None else b.to(x.dtype).contiguous()
+    added = None if bias is None else bias.to(x.dtype).contiguous()
+    if use_triton(x, packed) and len(x) <= FUSED_PLACES:
+        from vocabkit_kernels.jit.nf4_linear import launch
+
+        launch(out, x if x.stride(-1) == 1 else x.contiguous(), weight, added, low, height)
+        return out
+    step = rows if x.is_cuda else max(1, SLAB_VALUES // weight.shape[1])
+    for first in range(0, rows, step):
+        end = min(first + step, rows)
+        torch.mm(x, nf4_dequantize(weight, x.dtype, rows=(first, end)).t(), out=out[:, first:end])
+    if low is not None and height is not None:
+        out.addmm_(low, height.t())
+    return out if added is None else out.add_(added)
+
+
+@_nf4_linear.register_fake
+def _(
+    x: Tensor,
+    packed: Tensor,
+    absmax: Tensor,
+    nested_code: Tensor | None,
+    nested_absmax: Tensor | None,
+    nested_offset: Tensor | None,
+    blocksize: int,
+    bias: Tensor | None,
+    a: Tensor | None,
+    b: Tensor | None,
+    scale: float,
+) -> Tensor:
+    return x.new_empty(len(x), len(packed))
