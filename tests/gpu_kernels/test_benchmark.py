@@ -1,0 +1,25 @@
+"""The benchmark of the kernels runs, so that it is there when a GPU is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would take minutes, and the GPU from the other tests")
+def test_without_a_gpu_it_checks_every_kernel() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "kernels.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "1"})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["gpu"] is None
+    assert len(found["checked"]) == 8
+    assert all(value < 1e-5 for value in found["checked"].values())
+    assert "none timed" in done.stderr
