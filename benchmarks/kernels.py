@@ -3,8 +3,8 @@
     python benchmarks/kernels.py [--quick]
 
 On a GPU: bfloat16, medians of CUDA-graph replays over weights that together are larger than the L2 cache, ratios
-peer / ours (above 1 we win), with the machine's copying and product speed measured in the same run.  A peer that is not
-installed says so.  Without a GPU: the checks alone, on tiny shapes.
+peer / ours (above 1 we win), with the machine's copying and product speed measured in the same run.  A peer that is
+not installed says so.  Without a GPU: the checks alone, on tiny shapes.
 """
 
 from __future__ import annotations

@@ -160,7 +160,8 @@ def _score(
     if use_triton(scores, labels):
         from vocabkit_kernels.jit.cross_entropy import launch
 
-        launch(scores, labels, losses, softcap, z_loss, label_smoothing, slopes)
+        with torch.cuda.device_of(scores):
+            launch(scores, labels, losses, softcap, z_loss, label_smoothing, slopes)
         return scores
     exact = scores.to(losses.dtype)
     slope = None

@@ -118,7 +118,8 @@ def _write(
         from vocabkit_kernels.jit.dequantize import launch
 
         code = nf4_code(packed.device)
-        launch(out, packed, absmax, code, nested_code, nested_absmax, nested_offset, blocksize, first, end)
+        with torch.cuda.device_of(out):
+            launch(out, packed, absmax, code, nested_code, nested_absmax, nested_offset, blocksize, first, end)
         return
     nested = None
     blocks = packed.shape[1] * 2 // blocksize

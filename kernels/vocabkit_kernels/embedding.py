@@ -52,7 +52,8 @@ def _split_embedding(ids: Tensor, old_rows: Tensor, new_rows: Tensor) -> Tensor:
     if use_triton(ids, old_rows, new_rows):
         from vocabkit_kernels.jit.embedding import gather
 
-        gather(ids.contiguous(), old_rows, new_rows, out)
+        with torch.cuda.device_of(out):
+            gather(ids.contiguous(), old_rows, new_rows, out)
         return out
     flat, rows = ids.reshape(-1), out.view(-1, out.shape[-1])
     if known:
@@ -79,7 +80,8 @@ def _split_embedding_backward(gradient: Tensor, ids: Tensor, known: int, count: 
 
         in_order, order = flat.sort(stable=True)
         bounds = torch.searchsorted(in_order, torch.arange(known, known + count + 1, device=ids.device))
-        add_up(gradient.contiguous(), order, bounds, made)
+        with torch.cuda.device_of(made):
+            add_up(gradient.contiguous(), order, bounds, made)
         return made
     new = (flat >= known).nonzero()[:, 0]
     total = torch.zeros(count, width, dtype=torch.promote_types(gradient.dtype, torch.float32), device=ids.device)

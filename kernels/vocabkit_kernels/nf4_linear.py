@@ -73,7 +73,8 @@ def _nf4_linear(
     if use_triton(x, packed) and len(x) <= FUSED_PLACES:
         from vocabkit_kernels.jit.nf4_linear import launch
 
-        launch(out, x if x.stride(-1) == 1 else x.contiguous(), weight, added, low, height)
+        with torch.cuda.device_of(out):
+            launch(out, x if x.stride(-1) == 1 else x.contiguous(), weight, added, low, height)
         return out
     step = rows if x.is_cuda else max(1, SLAB_VALUES // weight.shape[1])
     for first in range(0, rows, step):

@@ -91,7 +91,8 @@ class RowAdamW(torch.optim.Optimizer):
         if use_triton(parameter, gradient) and parameter.is_contiguous():
             from vocabkit_kernels.jit.optimizer import launch
 
-            launch(parameter, master, gradient, state, rows, group)
+            with torch.cuda.device_of(parameter):
+                launch(parameter, master, gradient, state, rows, group)
             return
         _step(master, gradient.to(master.dtype), state, rows, group)
         if master is not parameter:
