@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -40,3 +42,10 @@ def use_triton(*tensors: torch.Tensor) -> bool:
         what = needs if installed else "is not installed"
         raise RuntimeError(f"{VARIABLE}=triton, but Triton {what}; unset it, or use VOCABKIT_KERNELS=torch")
     return able
+
+
+def on_device_of(tensor: torch.Tensor) -> AbstractContextManager[None]:
+    """Return a context in which kernels are launched where `tensor` is."""
+    guard: Any = torch.cuda.device_of
+    context: AbstractContextManager[None] = guard(tensor)
+    return context

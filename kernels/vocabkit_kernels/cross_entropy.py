@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.backend import on_device_of, use_triton
 from vocabkit_kernels.embedding import _check, check_ids
 
 # Logits of a chunk of places, in float32.
@@ -160,7 +160,7 @@ def _score(
     if use_triton(scores, labels):
         from vocabkit_kernels.jit.cross_entropy import launch
 
-        with torch.cuda.device_of(scores):
+        with on_device_of(scores):
             launch(scores, labels, losses, softcap, z_loss, label_smoothing, slopes)
         return scores
     exact = scores.to(losses.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vocabkit_kernels import reference
-from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.backend import on_device_of, use_triton
 from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight, nf4_code
 
 # Operators take no dataclasses: a weight is its tensors and numbers.
@@ -118,7 +118,7 @@ def _write(
         from vocabkit_kernels.jit.dequantize import launch
 
         code = nf4_code(packed.device)
-        with torch.cuda.device_of(out):
+        with on_device_of(out):
             launch(out, packed, absmax, code, nested_code, nested_absmax, nested_offset, blocksize, first, end)
         return
     nested = None

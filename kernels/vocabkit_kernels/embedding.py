@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.backend import on_device_of, use_triton
 
 
 def split_embedding(ids: Tensor, old_rows: Tensor, new_rows: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _split_embedding(ids: Tensor, old_rows: Tensor, new_rows: Tensor) -> Tensor:
     if use_triton(ids, old_rows, new_rows):
         from vocabkit_kernels.jit.embedding import gather
 
-        with torch.cuda.device_of(out):
+        with on_device_of(out):
             gather(ids.contiguous(), old_rows, new_rows, out)
         return out
     flat, rows = ids.reshape(-1), out.view(-1, out.shape[-1])
@@ -80,7 +80,7 @@ def _split_embedding_backward(gradient: Tensor, ids: Tensor, known: int, count: 
 
         in_order, order = flat.sort(stable=True)
         bounds = torch.searchsorted(in_order, torch.arange(known, known + count + 1, device=ids.device))
-        with torch.cuda.device_of(made):
+        with on_device_of(made):
             add_up(gradient.contiguous(), order, bounds, made)
         return made
     new = (flat >= known).nonzero()[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.backend import on_device_of, use_triton
 from vocabkit_kernels.dequantize import _parts, nf4_dequantize
 from vocabkit_kernels.lora import LoRAWeight
 from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight
@@ -73,7 +73,7 @@ def _nf4_linear(
     if use_triton(x, packed) and len(x) <= FUSED_PLACES:
         from vocabkit_kernels.jit.nf4_linear import launch
 
-        with torch.cuda.device_of(out):
+        with on_device_of(out):
             launch(out, x if x.stride(-1) == 1 else x.contiguous(), weight, added, low, height)
         return out
     step = rows if x.is_cuda else max(1, SLAB_VALUES // weight.shape[1])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import use_triton
+from vocabkit_kernels.backend import on_device_of, use_triton
 
 MODES = ("dense-rows", "lazy")
 
@@ -39,7 +39,7 @@ class RowAdamW(torch.optim.Optimizer):
             raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
         if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(
-                f"lr {lr}, betas {betas}, eps {eps} and weight_decay {weight_decay} must not be negative"
+                f"lr {lr}, eps {eps} and weight_decay {weight_decay} must not be negative, and betas {betas} below 1"
             )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "mode": mode})
         wrong = next((p for group in self.param_groups for p in group["params"] if p.dim() != 2), None)
@@ -91,7 +91,7 @@ class RowAdamW(torch.optim.Optimizer):
         if use_triton(parameter, gradient) and parameter.is_contiguous():
             from vocabkit_kernels.jit.optimizer import launch
 
-            with torch.cuda.device_of(parameter):
+            with on_device_of(parameter):
                 launch(parameter, master, gradient, state, rows, group)
             return
         _step(master, gradient.to(master.dtype), state, rows, group)
