@@ -75,12 +75,15 @@ def int8_linear(
         raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
     flat = x.detach().reshape(-1, weight.shape[1])
     made: Tensor = _int8_linear(flat, weight.values, weight.scale)
+    return with_adapter(made, flat, bias, lora).view(*x.shape[:-1], weight.shape[0])
+
+
+def with_adapter(made: Tensor, x: Tensor, bias: Tensor | None, lora: tuple[Tensor, Tensor, float] | None) -> Tensor:
+    """Return made + scale (x A^T) B^T + bias, [M, N]."""
     if lora is not None:
         a, b, scale = lora
-        made = torch.addmm(made, flat @ a.to(x.dtype).t(), b.to(x.dtype).t(), alpha=scale)
-    if bias is not None:
-        made = made + bias.to(x.dtype)
-    return made.view(*x.shape[:-1], weight.shape[0])
+        made = torch.addmm(made, x @ a.to(x.dtype).t(), b.to(x.dtype).t(), alpha=scale)
+    return made if bias is None else made + bias.to(x.dtype)
 
 
 @torch.library.custom_op("vocabkit::int8_linear", mutates_args=())

@@ -203,3 +203,20 @@ def test_bad_input_is_one_clear_line() -> None:
         lora_linear(x, weight, torch.zeros(8, 64), torch.zeros(32, 8), dropout=1.0)
     with pytest.raises(ValueError, match=r"bias of \[31\]"):
         lora_linear(x, weight, torch.zeros(8, 64), torch.zeros(32, 8), bias=torch.zeros(31))
+
+
+def test_it_is_peft_s_layer(device: str) -> None:
+    peft = pytest.importorskip("peft")
+    model = torch.nn.Sequential(torch.nn.Linear(64, 32)).to(device)
+    config = peft.LoraConfig(r=8, lora_alpha=4, target_modules=["0"], init_lora_weights=False)
+    theirs = peft.get_peft_model(model, config).base_model.model[0]
+    a, b = theirs.lora_A["default"].weight, theirs.lora_B["default"].weight
+    x = draw(5, 64, seed=1, device=device).requires_grad_()
+    ours = lora_linear(x, theirs.base_layer.weight, a, b, theirs.scaling["default"], bias=theirs.base_layer.bias)
+    assert torch.allclose(ours, theirs(x), atol=1e-5)
+    for one, other in zip(
+        torch.autograd.grad(ours.square().sum(), [x, a, b]),
+        torch.autograd.grad(theirs(x).square().sum(), [x, a, b]),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
