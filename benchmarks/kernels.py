@@ -90,6 +90,12 @@ def check() -> dict[str, float]:
     assert rows.grad is not None
     assert doubles.grad is not None
     found["gradient of new rows"] = error(rows.grad, doubles.grad)
+    slopes = draw(40, 64, seed=5)
+    ours, theirs = torch.nn.Parameter(new.clone()), torch.nn.Parameter(new.double())
+    for parameter, optimizer in ((ours, RowAdamW([ours])), (theirs, torch.optim.AdamW([theirs]))):
+        parameter.grad = slopes.to(parameter.dtype)
+        optimizer.step()
+    found["row optimizer"] = error(ours, theirs)
     for name, value in found.items():
         assert value <= (8e-3 if GPU else 1e-5), f"{name}: {value}"
     return found
@@ -114,16 +120,21 @@ def rotated(bytes_: float, make: Callable[[int], Any]) -> list[Any]:
 
 def dequantisation(quick: bool) -> Iterator[Comparison]:
     for rows, columns in ((4096, 4096),) if quick else ((4096, 4096), (14336, 4096), (28672, 8192)):
-        weights = rotated(rows * columns * 2.5, lambda seed, r=rows, c=columns: nf4_quantize(draw(r, c, seed=seed)))
+        weights = rotated(rows * columns / 2, lambda seed, r=rows, c=columns: nf4_quantize(draw(r, c, seed=seed)))
+        # What is written must not stay in the cache either.
+        outs = [torch.empty(rows, columns, dtype=DTYPE, device=DEVICE) for _ in weights]
         row = Comparison(
             "nested NF4 dequantisation", f"{rows}x{columns}",
-            [lambda w=w: nf4_dequantize(w) for w in weights], bytes=rows * columns * 2.516,
+            [lambda w=w, out=out: nf4_dequantize(w, out=out) for w, out in zip(weights, outs, strict=True)],
+            bytes=rows * columns * 2.516,
         )  # fmt: skip
         if has("bitsandbytes", row):
             from bitsandbytes.functional import dequantize_4bit
 
             pairs = [w.to_bnb() for w in weights]
-            row.peers["bitsandbytes"] = [lambda p=p: dequantize_4bit(*p) for p in pairs]
+            row.peers["bitsandbytes"] = [
+                lambda p=p, out=out: dequantize_4bit(*p, out=out) for p, out in zip(pairs, outs, strict=True)
+            ]
         yield row
 
 

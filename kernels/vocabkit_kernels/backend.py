@@ -49,3 +49,16 @@ def on_device_of(tensor: torch.Tensor) -> AbstractContextManager[None]:
     guard: Any = torch.cuda.device_of
     context: AbstractContextManager[None] = guard(tensor)
     return context
+
+
+def in_autocast(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` in the type that torch.autocast asks for, as it does for products; float64 stays."""
+    kind = tensor.device.type
+    if not torch.is_autocast_enabled(kind) or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(kind))
+
+
+def without_autocast(tensor: torch.Tensor) -> torch.autocast:
+    """Return a context in which products have the types of their operands."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import on_device_of, use_triton
+from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, without_autocast
 from vocabkit_kernels.embedding import _check, check_ids
 
 # Logits of a chunk of places, in float32.
@@ -44,9 +44,18 @@ def linear_cross_entropy(
         shape of labels, 0 where ignored, without gradients.
     chunk_bytes: of float32 logits that exist at a time.
     Gradients are computed together with the loss: products h W^T, dS W and dS^T h, the last for trainable rows alone.
-    Raises ValueError for arguments that do not fit, IndexError for labels out of range.
+    Under torch.autocast hidden and rows are cast as for any product.  It has no second derivative.
+    Raises ValueError for arguments that do not fit, IndexError for labels out of range (on a GPU a device assertion).
     """
+    hidden, old_rows, new_rows = (in_autocast(tensor) for tensor in (hidden, old_rows, new_rows))
     _check(old_rows, new_rows)
+    if labels.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"labels are {labels.dtype}, not integers")
+    for bias, rows in ((old_bias, old_rows), (new_bias, new_rows)):
+        if bias is not None and tuple(bias.shape) != (len(rows),):
+            raise ValueError(f"a bias of {list(bias.shape)} does not fit {len(rows)} rows")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing {label_smoothing} is not from 0 to 1")
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
     if hidden.shape[:-1] != labels.shape or hidden.shape[-1] != old_rows.shape[1]:
@@ -67,7 +76,7 @@ def linear_cross_entropy(
         hidden.reshape(-1, hidden.shape[-1]),
         old_rows,
         new_rows,
-        labels.reshape(-1),
+        labels.reshape(-1).long(),
         old_bias,
         new_bias,
         ignore_index,
@@ -99,52 +108,53 @@ def _linear_cross_entropy(
     train_old: bool,
     chunk_bytes: int,
 ) -> _Outputs:
-    known, size = len(old_rows), len(old_rows) + len(new_rows)
-    counted = (labels != ignore_index).nonzero()[:, 0]
-    wanted = labels[counted]
-    check_ids(wanted, size, "labels")
-    exact = torch.promote_types(hidden.dtype, torch.float32)
-    losses = torch.zeros(len(counted), dtype=exact, device=hidden.device)
-    weight = 1 / max(len(counted), 1) if reduction == "mean" else 1.0
-    d_hidden = torch.zeros_like(hidden) if train else hidden.new_empty(0)
-    d_new, d_new_bias = _sums(new_rows, new_bias, train, exact)
-    d_old, d_old_bias = _sums(old_rows, old_bias, train_old, exact)
-    step = max(1, chunk_bytes // (4 * max(size, 1)))
-    for begin in range(0, len(counted), step):
-        places = counted[begin : begin + step]
-        read = hidden[places]
-        scores = torch.empty(len(places), size, dtype=hidden.dtype, device=hidden.device)
-        torch.mm(read, old_rows.t(), out=scores[:, :known])
-        torch.mm(read, new_rows.t(), out=scores[:, known:])
-        for part, bias in ((scores[:, :known], old_bias), (scores[:, known:], new_bias)):
-            if bias is not None:
-                part += bias
-        chunk = losses[begin : begin + step]
-        slopes = _score(scores, wanted[begin : begin + step], chunk, softcap, z_loss, label_smoothing, train)
-        if not train:
-            continue
-        old, new = slopes[:, :known], slopes[:, known:]
-        d_hidden[places] = torch.addmm(old @ old_rows, new, new_rows)
-        d_new += (new.t() @ read).to(exact)
-        if d_new_bias.numel():
-            d_new_bias += new.sum(0, dtype=exact)
-        if train_old:
-            d_old += (old.t() @ read).to(exact)
-            if d_old_bias.numel():
-                d_old_bias += old.sum(0, dtype=exact)
-    if reduction == "none":
-        loss = losses.new_zeros(len(labels)).index_copy_(0, counted, losses)
-    else:
-        loss = losses.sum() * weight
-    return loss, loss.new_tensor(weight), d_hidden, d_new, d_old, d_new_bias, d_old_bias
+    with without_autocast(hidden):
+        known, size = len(old_rows), len(old_rows) + len(new_rows)
+        counted = (labels != ignore_index).nonzero()[:, 0]
+        wanted = labels[counted]
+        check_ids(wanted, size, "labels")
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        losses = torch.zeros(len(counted), dtype=exact, device=hidden.device)
+        weight = 1 / max(len(counted), 1) if reduction == "mean" else 1.0
+        d_hidden = hidden.new_zeros(hidden.shape) if train else hidden.new_empty(0)
+        d_new, d_new_bias = _sums(new_rows, new_bias, train, exact)
+        d_old, d_old_bias = _sums(old_rows, old_bias, train_old, exact)
+        step = max(1, chunk_bytes // (4 * max(size, 1)))
+        for begin in range(0, len(counted), step):
+            places = counted[begin : begin + step]
+            read = hidden[places]
+            scores = torch.empty(len(places), size, dtype=hidden.dtype, device=hidden.device)
+            torch.mm(read, old_rows.t(), out=scores[:, :known])
+            torch.mm(read, new_rows.t(), out=scores[:, known:])
+            for part, bias in ((scores[:, :known], old_bias), (scores[:, known:], new_bias)):
+                if bias is not None:
+                    part += bias
+            chunk = losses[begin : begin + step]
+            slopes = _score(scores, wanted[begin : begin + step], chunk, softcap, z_loss, label_smoothing, train)
+            if not train:
+                continue
+            old, new = slopes[:, :known], slopes[:, known:]
+            d_hidden[places] = torch.addmm(old @ old_rows, new, new_rows)
+            d_new += (new.t() @ read).to(exact)
+            if d_new_bias.numel():
+                d_new_bias += new.sum(0, dtype=exact)
+            if train_old:
+                d_old += (old.t() @ read).to(exact)
+                if d_old_bias.numel():
+                    d_old_bias += old.sum(0, dtype=exact)
+        if reduction == "none":
+            loss = losses.new_zeros(len(labels)).index_copy_(0, counted, losses)
+        else:
+            loss = losses.sum() * weight
+        return loss, loss.new_tensor(weight), d_hidden, d_new, d_old, d_new_bias, d_old_bias
 
 
 def _sums(rows: Tensor, bias: Tensor | None, wanted: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return where the gradients of a matrix and its bias are added up; empty where none are wanted."""
     if not wanted:
         return rows.new_empty(0, dtype=dtype), rows.new_empty(0, dtype=dtype)
-    total = torch.zeros_like(rows, dtype=dtype)
-    return total, rows.new_empty(0, dtype=dtype) if bias is None else torch.zeros_like(bias, dtype=dtype)
+    total = rows.new_zeros(rows.shape, dtype=dtype)
+    return total, rows.new_empty(0, dtype=dtype) if bias is None else bias.new_zeros(bias.shape, dtype=dtype)
 
 
 def _score(
@@ -226,13 +236,14 @@ def _remember(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ..
 def _backward(
     ctx: torch.autograd.function.FunctionCtx, gradient: Tensor | None, *others: None
 ) -> tuple[Tensor | None, ...]:
-    del others
+    if any(other is not None for other in others):
+        raise RuntimeError("linear_cross_entropy has no second derivative; use vocabkit_kernels.reference for that")
     if gradient is None:
         return (None,) * 14
     weight, *saved = ctx.saved_tensors  # type: ignore[attr-defined]
     # Scaled here and not before: in float16 the slopes of a mean over many places would vanish.
     scale, dtype = gradient * weight, ctx.dtype  # type: ignore[attr-defined]
-    hidden, new, old, new_bias, old_bias = ((part * scale).to(dtype) for part in saved)
+    hidden, new, old, new_bias, old_bias = ((part.to(scale.dtype) * scale).to(dtype) for part in saved)
     has_old_bias, has_new_bias = ctx.biases  # type: ignore[attr-defined]
     train_old = ctx.train_old  # type: ignore[attr-defined]
     wanted = (

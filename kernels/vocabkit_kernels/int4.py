@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vocabkit_kernels.backend import in_autocast
 from vocabkit_kernels.int8 import SLAB_VALUES, with_adapter
 from vocabkit_kernels.nf4 import FLOATS, NF4Weight
 
@@ -87,13 +88,14 @@ def int4_linear(
 
     Raises ValueError for shapes that do not fit.
     """
+    x = in_autocast(x)
     if x.dtype not in FLOATS:
         raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
     if x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
     flat = x.detach().reshape(-1, weight.shape[1])
     made: Tensor = _int4_linear(flat, weight.packed, weight.scales, weight.group_size, weight.shape[0])
-    return with_adapter(made, flat, bias, lora).view(*x.shape[:-1], weight.shape[0])
+    return with_adapter(made, flat, weight.shape, bias, lora).view(*x.shape[:-1], weight.shape[0])
 
 
 @torch.library.custom_op("vocabkit::int4_linear", mutates_args=())

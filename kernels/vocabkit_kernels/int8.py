@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vocabkit_kernels.backend import in_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
+from vocabkit_kernels.lora import check_adapter
 from vocabkit_kernels.nf4 import FLOATS, NF4Weight
 
 # Values that exist in floating point at a time: 16 MB in float32.
@@ -69,19 +71,27 @@ def int8_linear(
     lora: (a [r, K], b [N, r], scale), multiplied in x's own type.
     Raises ValueError for shapes that do not fit.
     """
+    x = in_autocast(x)
     if x.dtype not in FLOATS:
         raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
     if x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
     flat = x.detach().reshape(-1, weight.shape[1])
     made: Tensor = _int8_linear(flat, weight.values, weight.scale)
-    return with_adapter(made, flat, bias, lora).view(*x.shape[:-1], weight.shape[0])
+    return with_adapter(made, flat, weight.shape, bias, lora).view(*x.shape[:-1], weight.shape[0])
 
 
-def with_adapter(made: Tensor, x: Tensor, bias: Tensor | None, lora: tuple[Tensor, Tensor, float] | None) -> Tensor:
-    """Return made + scale (x A^T) B^T + bias, [M, N]."""
-    if lora is not None:
-        a, b, scale = lora
+def with_adapter(
+    made: Tensor,
+    x: Tensor,
+    shape: tuple[int, int],
+    bias: Tensor | None,
+    lora: tuple[Tensor, Tensor, float] | None,
+) -> Tensor:
+    """Return made + scale (x A^T) B^T + bias, [M, N].  shape: (N, K).  Raises ValueError for what does not fit it."""
+    a, b, scale = lora or (None, None, 1.0)
+    check_adapter(shape, a, b, bias)
+    if a is not None and b is not None:
         made = torch.addmm(made, x @ a.to(x.dtype).t(), b.to(x.dtype).t(), alpha=scale)
     return made if bias is None else made + bias.to(x.dtype)
 
@@ -95,7 +105,7 @@ def _int8_linear(x: Tensor, values: Tensor, scale: Tensor) -> Tensor:
     packed = getattr(torch, "_weight_int8pack_mm", None)
     if packed is not None and not x.is_cuda:
         return out.copy_(packed(x.to(torch.bfloat16).contiguous(), values, scale.to(torch.bfloat16)))
-    step = max(1, SLAB_VALUES // values.shape[1])
+    step = max(1, SLAB_VALUES // max(values.shape[1], 1))
     for first in range(0, len(values), step):
         part = slice(first, first + step)
         slab = (values[part].float() * scale[part, None]).to(x.dtype)

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from vocabkit_kernels.backend import in_autocast, without_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
 from vocabkit_kernels.nf4 import NF4Weight
 
@@ -24,14 +26,19 @@ class LoRAWeight:
     bias: Tensor | None = None
 
     def __post_init__(self) -> None:
-        (rows, columns), (rank, width), height = tuple(self.weight.shape), tuple(self.a.shape), tuple(self.b.shape)
-        if width != columns or height != (rows, rank):
-            raise ValueError(
-                f"a {list(self.a.shape)} and b {list(self.b.shape)} do not fit a weight of {[rows, columns]}; "
-                f"they are [rank, {columns}] and [{rows}, rank]"
-            )
-        if self.bias is not None and tuple(self.bias.shape) != (rows,):
-            raise ValueError(f"a bias of {list(self.bias.shape)} does not fit {rows} rows")
+        check_adapter(tuple(self.weight.shape), self.a, self.b, self.bias)
+
+
+def check_adapter(shape: tuple[int, ...], a: Tensor | None, b: Tensor | None, bias: Tensor | None) -> None:
+    """Raise ValueError unless a [r, K], b [N, r] and bias [N] fit a weight of `shape` (N, K)."""
+    rows, columns = shape
+    if a is not None and b is not None and (a.shape[1] != columns or tuple(b.shape) != (rows, len(a))):
+        raise ValueError(
+            f"a {list(a.shape)} and b {list(b.shape)} do not fit a weight of {[rows, columns]}; "
+            f"they are [rank, {columns}] and [{rows}, rank]"
+        )
+    if bias is not None and tuple(bias.shape) != (rows,):
+        raise ValueError(f"a bias of {list(bias.shape)} does not fit {rows} rows")
 
 
 def lora_linear(
@@ -50,6 +57,7 @@ def lora_linear(
     x: [*, K].  weight: [N, K], no gradient.  a: [r, K], b: [N, r], in any float type; products are in that of x.
     dropout: the share of values of x that the adapter does not see, the others scaled up; seed makes it repeatable.
     Kept for the backward pass: x and x A^T [*, r]; the weight is dequantised again, and the mask drawn again.
+    Under torch.autocast x is cast as for any product.  It has no second derivative.
     Source: Hu et al., "LoRA", ICLR 2022.
     Raises ValueError for shapes that do not fit.
     """
@@ -68,6 +76,7 @@ def lora_linears(
         return ()
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout {dropout} is not from 0 to below 1")
+    x = in_autocast(x)
     width = weights[0].weight.shape[1]
     if x.shape[-1] != width or any(weight.weight.shape[1] != width for weight in weights):
         found = [list(weight.weight.shape) for weight in weights]
@@ -99,41 +108,44 @@ class _LoRALinears(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weights: tuple[LoRAWeight, ...], dropout: float, seed: int, *learned: Tensor | None
     ) -> tuple[Tensor, ...]:
-        a, b = _stacked_a(learned, x.dtype), [part.to(x.dtype) for part in learned[1::3] if part is not None]
-        seen = x if not dropout else x * _keep(x, dropout, seed)
-        low = seen @ a.t()
-        made = []
-        for weight, part, height, bias in zip(weights, _split(low, learned), b, learned[2::3], strict=True):
-            base = torch.nn.functional.linear(x, _dense(weight.weight, x.dtype), _as(bias, x.dtype))
-            made.append(base.addmm_(part, height.t(), alpha=weight.scale))
-        ctx.save_for_backward(x, low, *learned)
-        ctx.settings = weights, dropout, seed
-        return tuple(made)
+        with without_autocast(x):
+            a, b = _stacked_a(learned, x.dtype), [part.to(x.dtype) for part in learned[1::3] if part is not None]
+            seen = x if not dropout else x * _keep(x, dropout, seed)
+            low = seen @ a.t()
+            made = []
+            for weight, part, height, bias in zip(weights, _split(low, learned), b, learned[2::3], strict=True):
+                base = torch.nn.functional.linear(x, _dense(weight.weight, x.dtype), _as(bias, x.dtype))
+                made.append(base.addmm_(part, height.t(), alpha=weight.scale))
+            ctx.save_for_backward(x, low, *learned)
+            ctx.settings = weights, dropout, seed
+            return tuple(made)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, low, *learned = ctx.saved_tensors
-        weights, dropout, seed = ctx.settings
-        keep = _keep(x, dropout, seed) if dropout else None
-        slopes, found = [], []
-        dx = None
-        parts = zip(weights, gradients, _split(low, learned), learned[1::3], learned[2::3], strict=True)
-        for weight, gradient, part, b, bias in parts:
-            gradient = gradient.to(x.dtype)
-            slopes.append((gradient @ b.to(x.dtype)).mul_(weight.scale))
-            db = (gradient.t() @ part).mul_(weight.scale).to(b.dtype)
-            found.append([None, db, None if bias is None else gradient.sum(0).to(bias.dtype)])
-            if ctx.needs_input_grad[0]:
-                dense = _dense(weight.weight, x.dtype)
-                dx = gradient @ dense if dx is None else dx.addmm_(gradient, dense)
-        slope = torch.cat(slopes, 1)
-        if dx is not None:
-            a = _stacked_a(learned, x.dtype)
-            dx = dx.addmm_(slope, a) if keep is None else dx.addcmul_(slope @ a, keep)
-        da = slope.t() @ (x if keep is None else x * keep)
-        for row, part, a in zip(found, _split(da.t(), learned), learned[::3], strict=True):
-            row[0] = part.t().to(a.dtype)
-        return (dx, None, None, None, *[part for row in found for part in row])
+        with without_autocast(x):
+            weights, dropout, seed = ctx.settings
+            keep = _keep(x, dropout, seed) if dropout else None
+            slopes, found = [], []
+            dx = None
+            parts = zip(weights, gradients, _split(low, learned), learned[1::3], learned[2::3], strict=True)
+            for weight, gradient, part, b, bias in parts:
+                gradient = gradient.to(x.dtype)
+                slopes.append((gradient @ b.to(x.dtype)).mul_(weight.scale))
+                db = (gradient.t() @ part).mul_(weight.scale).to(b.dtype)
+                found.append([None, db, None if bias is None else gradient.sum(0).to(bias.dtype)])
+                if ctx.needs_input_grad[0]:
+                    dense = _dense(weight.weight, x.dtype)
+                    dx = gradient @ dense if dx is None else dx.addmm_(gradient, dense)
+            slope = torch.cat(slopes, 1)
+            if dx is not None:
+                a = _stacked_a(learned, x.dtype)
+                dx = dx.addmm_(slope, a) if keep is None else dx.addcmul_(slope @ a, keep)
+            da = slope.t() @ (x if keep is None else x * keep)
+            for row, part, a in zip(found, _split(da.t(), learned), learned[::3], strict=True):
+                row[0] = part.t().to(a.dtype)
+            return (dx, None, None, None, *[part for row in found for part in row])
 
 
 def _dense(weight: Tensor | NF4Weight, dtype: torch.dtype) -> Tensor:

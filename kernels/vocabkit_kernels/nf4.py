@@ -77,11 +77,18 @@ class NF4Weight:
             raise ValueError(
                 f"packed is {self.packed.dtype} {list(self.packed.shape)}, not uint8 {[rows, columns // 2]}"
             )
+        parts = [self.packed, self.absmax]
+        parts += [self.nested.code, self.nested.absmax, self.nested.offset] if self.nested else []
+        if any(not part.is_contiguous() or part.device != self.packed.device for part in parts):
+            raise ValueError("the tensors of an NF4 weight must be contiguous and on one device; call .contiguous()")
         blocks, expected = rows * columns // self.blocksize, torch.uint8 if self.nested else torch.float32
         if self.absmax.dtype != expected or self.absmax.numel() != blocks:
             raise ValueError(f"absmax is {self.absmax.dtype} [{self.absmax.numel()}], not {expected} [{blocks}]")
-        if self.nested and self.nested.absmax.numel() != ceil(blocks / NESTED_BLOCKSIZE):
-            raise ValueError(f"nested absmax has {self.nested.absmax.numel()} values for {blocks} blocks")
+        if self.nested:
+            numbers = tuple(part.numel() for part in (self.nested.code, self.nested.absmax, self.nested.offset))
+            wanted = (256, ceil(blocks / NESTED_BLOCKSIZE), 1)
+            if numbers != wanted or any(part.dtype != torch.float32 for part in parts[2:]):
+                raise ValueError(f"nested code, absmax and offset have {numbers} values, not {wanted} in float32")
 
     @property
     def device(self) -> torch.device:

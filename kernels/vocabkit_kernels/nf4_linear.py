@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import on_device_of, use_triton
+from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, without_autocast
 from vocabkit_kernels.dequantize import _parts, nf4_dequantize
-from vocabkit_kernels.lora import LoRAWeight
+from vocabkit_kernels.lora import check_adapter
 from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight
 
 # Places above which dequantising and a dense product win; not measured yet.
 FUSED_PLACES = 1024
+# Ranks above which the adapter is added by a product of its own: the kernel holds all of it in shared memory.
+FUSED_RANK = 128
 # Dequantised values that exist at a time on a CPU: 16 MB in float32.
 SLAB_VALUES = 1 << 22
 
@@ -31,17 +33,16 @@ def nf4_linear(
     float32: as near to the exact product as dequantising, and not the same bits.
     Raises ValueError for shapes that do not fit.
     """
+    x = in_autocast(x)
     if x.dtype not in FLOATS:
         raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
     if x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
     a, b, scale = lora or (None, None, 1.0)
-    if a is not None and b is not None:
-        LoRAWeight(weight, a, b, scale, bias)
-    elif bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise ValueError(f"a bias of {list(bias.shape)} does not fit {weight.shape[0]} rows")
+    check_adapter(weight.shape, a, b, bias)
     flat = x.detach().reshape(-1, weight.shape[1])
-    made: Tensor = _nf4_linear(flat, *_parts(weight), weight.blocksize, bias, a, b, scale)
+    with without_autocast(flat):
+        made: Tensor = _nf4_linear(flat, *_parts(weight), weight.blocksize, bias, a, b, scale)
     return made.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -73,9 +74,11 @@ def _nf4_linear(
     if use_triton(x, packed) and len(x) <= FUSED_PLACES:
         from vocabkit_kernels.jit.nf4_linear import launch
 
+        read = x if x.stride(-1) == 1 else x.contiguous()
+        fused = height is None or height.shape[1] <= FUSED_RANK
         with on_device_of(out):
-            launch(out, x if x.stride(-1) == 1 else x.contiguous(), weight, added, low, height)
-        return out
+            launch(out, read, weight, added, low if fused else None, height if fused else None)
+        return out if fused or low is None or height is None else out.addmm_(low, height.t())
     step = rows if x.is_cuda else max(1, SLAB_VALUES // weight.shape[1])
     for first in range(0, rows, step):
         end = min(first + step, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,16 +36,23 @@ class RowAdamW(torch.optim.Optimizer):
         *,
         mode: str = "dense-rows",
     ) -> None:
-        if mode not in MODES:
-            raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
-        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(
-                f"lr {lr}, eps {eps} and weight_decay {weight_decay} must not be negative, and betas {betas} below 1"
-            )
+        # The version of each parameter when its master copy was last written to it.
+        self._versions: dict[Tensor, int] = {}
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "mode": mode})
-        wrong = next((p for group in self.param_groups for p in group["params"] if p.dim() != 2), None)
-        if wrong is not None:
-            raise ValueError(f"a parameter of shape {list(wrong.shape)} is no matrix of rows")
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; raises ValueError for settings that make no sense, and for parameters that are no matrices."""
+        super().add_param_group(param_group)
+        try:
+            _check(self.param_groups[-1])
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was pickled or copied."""
+        super().__setstate__(state)
+        self._versions = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -60,27 +68,27 @@ class RowAdamW(torch.optim.Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned; unlike torch's own, states keep float32 beside 16-bit parameters."""
+        """Load what `state_dict` returned; unlike torch's own, states keep float32 beside 16-bit parameters.
+
+        A state of torch.optim.AdamW is taken too.  Raises ValueError for settings that make no sense.
+        """
         super().load_state_dict(state_dict)
-        for parameter, saved in zip(
-            (p for group in self.param_groups for p in group["params"]),
-            (i for group in state_dict["param_groups"] for i in group["params"]),
-            strict=True,
-        ):
-            for name, value in state_dict["state"].get(saved, {}).items():
-                self.state[parameter][name] = value.to(parameter.device, copy=True)
+        self._versions.clear()
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.setdefault("mode", MODES[0])
+            _check(group)
+            for parameter, number in zip(group["params"], saved["params"], strict=True):
+                for name, value in state_dict["state"].get(number, {}).items():
+                    if name == "step":
+                        device = parameter.device if value.dim() else "cpu"
+                        self.state[parameter][name] = value.to(device, torch.float32, copy=True)
+                    elif torch.is_tensor(value):
+                        # In the parameter's own strides, which the kernel takes all of them to have.
+                        kept = torch.empty_like(parameter, dtype=value.dtype)
+                        self.state[parameter][name] = kept.copy_(value)
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            exact = torch.promote_types(parameter.dtype, torch.float32)
-            lazy = group["mode"] == "lazy"
-            shape = (len(parameter),) if lazy else ()
-            state["step"] = torch.zeros(shape, dtype=torch.float32, device=parameter.device if lazy else "cpu")
-            state["exp_avg"] = torch.zeros_like(parameter, dtype=exact)
-            state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=exact)
-            if parameter.dtype != exact:
-                state["master"] = parameter.detach().to(exact, copy=True)
+        state = self._state_of(parameter, lazy=group["mode"] == "lazy")
         rows = None
         if group["mode"] == "lazy":
             rows = (gradient != 0).any(1)
@@ -93,10 +101,50 @@ class RowAdamW(torch.optim.Optimizer):
 
             with on_device_of(parameter):
                 launch(parameter, master, gradient, state, rows, group)
-            return
-        _step(master, gradient.to(master.dtype), state, rows, group)
-        if master is not parameter:
-            parameter.copy_(master)
+        else:
+            _step(master, gradient.to(master.dtype), state, rows, group)
+            if master is not parameter:
+                parameter.copy_(master)
+        self._versions[parameter] = parameter._version
+
+    def _state_of(self, parameter: Tensor, *, lazy: bool) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
+        exact = torch.promote_types(parameter.dtype, torch.float32)
+        if not state:
+            shape = (len(parameter),) if lazy else ()
+            state["step"] = torch.zeros(shape, dtype=torch.float32, device=parameter.device if lazy else "cpu")
+            state["exp_avg"] = torch.zeros_like(parameter, dtype=exact)
+            state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=exact)
+        if parameter.dtype == exact:
+            state.pop("master", None)
+        elif "master" not in state:
+            state["master"] = parameter.detach().to(exact, copy=True)
+        elif self._versions.get(parameter, parameter._version) != parameter._version:
+            # Somebody else wrote to the rows: they are what is trained on, not the copy.
+            state["master"].copy_(parameter)
+        return state
+
+
+def _check(group: dict[str, Any]) -> None:
+    mode, lr, betas, eps, decay = (group[name] for name in ("mode", "lr", "betas", "eps", "weight_decay"))
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    if lr < 0 or eps < 0 or decay < 0 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(
+            f"lr {lr}, eps {eps} and weight_decay {decay} must not be negative, and betas {betas} below 1"
+        )
+    if group.get("amsgrad") or group.get("maximize"):
+        raise ValueError("amsgrad and maximize are not supported; use torch.optim.AdamW for them")
+    wrong = next((parameter for parameter in group["params"] if parameter.dim() != 2), None)
+    if wrong is not None:
+        raise ValueError(f"a parameter of shape {list(wrong.shape)} is no matrix of rows")
+
+
+def corrections(steps: Tensor, betas: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Return 1 - beta^step of every row, [dV] float32 each, without cancellation."""
+    logs = [math.log(beta) if beta else -math.inf for beta in betas]
+    first, second = (-torch.expm1(steps.double() * log) for log in logs)
+    return first.float(), second.float()
 
 
 def _step(
@@ -106,18 +154,20 @@ def _step(
     first, second = state["exp_avg"], state["exp_avg_sq"]
     if rows is None:
         step = float(state["step"])
-        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+        whole1, whole2 = 1 - beta1**step, 1 - beta2**step
         master.mul_(1 - lr * group["weight_decay"])
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        size = (second.sqrt() / correction2**0.5).add_(group["eps"])
-        master.addcdiv_(first, size, value=-lr / correction1)
+        size = (second.sqrt() / whole2**0.5).add_(group["eps"])
+        master.addcdiv_(first, size, value=-lr / whole1)
         return
     hit = rows.nonzero()[:, 0]
-    steps = state["step"][hit, None].to(master.dtype)
+    correction1, correction2 = (
+        part[:, None].to(master.dtype) for part in corrections(state["step"][hit], group["betas"])
+    )
     seen = gradient[hit]
     mean = first[hit].lerp_(seen, 1 - beta1)
     square = second[hit].mul_(beta2).addcmul_(seen, seen, value=1 - beta2)
-    size = square.sqrt() / (1 - beta2**steps).sqrt() + group["eps"]
-    master[hit] = master[hit] * (1 - lr * group["weight_decay"]) - lr / (1 - beta1**steps) * mean / size
+    size = (square / correction2).sqrt_() + group["eps"]
+    master[hit] = master[hit] * (1 - lr * group["weight_decay"]) - lr * mean / correction1 / size
     first[hit], second[hit] = mean, square

@@ -66,7 +66,9 @@ def linear_cross_entropy(
     log_z = scores.logsumexp(-1)
     counted = labels != ignore_index
     picked = scores.gather(-1, labels.where(counted, 0)[:, None])[:, 0]
-    losses = log_z - (1 - label_smoothing) * picked - label_smoothing * scores.mean(-1) + z_loss * log_z**2
+    losses = log_z - (1 - label_smoothing) * picked + z_loss * log_z**2
+    if label_smoothing:
+        losses = losses - label_smoothing * scores.mean(-1)
     losses = torch.where(counted, losses, 0)
     if reduction == "none":
         return losses

@@ -27,7 +27,7 @@ from triton.compiler import ASTSource
 from vocabkit_kernels.jit.cross_entropy import cross_entropy_kernel
 from vocabkit_kernels.jit.dequantize import dequantize_kernel
 from vocabkit_kernels.jit.embedding import add_up_kernel, gather_kernel
-from vocabkit_kernels.jit.nf4_linear import ROWS, STAGES, STEP, WARPS, nf4_linear_kernel
+from vocabkit_kernels.jit.nf4_linear import ROWS, STAGES, STEP, WARPS, add_parts_kernel, nf4_linear_kernel
 from vocabkit_kernels.jit.optimizer import adamw_kernel
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -88,35 +88,52 @@ def cases(dtype: str) -> Iterator[Case]:
                 "scores": floats, "labels": "*i64", "losses": "*fp32", "size": "i32", "stride": "i32",
                 "softcap": "fp32", "z_loss": "fp32", "smoothing": "fp32",
             },
-            {"CAPPED": capped, "SLOPES": True, "COLUMNS": 8192},
+            {"CAPPED": capped, "SMOOTH": capped, "SLOPES": True, "COLUMNS": 8192},
             ("size", "stride"),
             {"num_warps": 16},
         )  # fmt: skip
-    for nested, places in product((False, True), (16, 64)):
+    # One place is a constant of its own to Triton; parts of K leave adapter and bias to the kernel that adds them.
+    for nested, places, in_parts in product((False, True), (1, 16, 64), (False, True)):
+        together = max(16, places)
+        one = {"places": 1} if places == 1 else {}
+        after = {"LORA": not in_parts, "BIAS": not in_parts, "RANK": 128, "ROWS": ROWS, "PLACES": together}
         yield Case(
-            f"nf4-linear-{places}{'-nested' if nested else ''}",
+            f"nf4-linear-{places}{'-nested' * nested}{'-parts' * in_parts}",
             nf4_linear_kernel,
             {
                 "x": floats, "packed": "*u8", "absmax": "*u8" if nested else "*fp32", "nested_code": "*fp32",
                 "nested_absmax": "*fp32", "nested_offset": "*fp32", "table": "*i32", "low": floats, "b": floats,
-                "bias": floats, "out": floats, "places": "i32", "rows": "i32", "columns": "i32", "rank": "i32",
-                "x_stride": "i32", "steps_in_part": "i32",
+                "bias": floats, "out": "*fp32" if in_parts else floats, "places": "i32", "rows": "i32",
+                "columns": "i32", "rank": "i32", "x_stride": "i32", "steps_in_part": "i32",
             },
-            {
-                "BLOCKSIZE": 64, "NESTED": nested, "PAIRS": True, "PARTS": False, "LORA": True, "BIAS": True,
-                "RANK": 16, "ROWS": ROWS, "PLACES": places, "STEP": STEP,
-            },
+            {"BLOCKSIZE": 64, "NESTED": nested, "PAIRS": True, "PARTS": in_parts, "STEP": STEP, **after, **one},
             ("rows", "columns", "rank", "x_stride"),
             {"num_warps": WARPS, "num_stages": STAGES},
         )  # fmt: skip
+    for places in (1, 16):
+        yield Case(
+            f"add-parts-{places}",
+            add_parts_kernel,
+            {
+                "shares": "*fp32", "low": floats, "b": floats, "bias": floats, "out": floats, "places": "i32",
+                "rows": "i32", "rank": "i32", "parts": "i32",
+            },
+            {
+                "LORA": True, "BIAS": True, "RANK": 16, "ROWS": ROWS, "PLACES": 16,
+                **({"places": 1} if places == 1 else {}),
+            },
+            ("rows", "rank"),
+            {"num_warps": WARPS},
+        )  # fmt: skip
     for lazy in (False, True):
-        numbers = ("lr", "beta1", "beta2", "log_beta1", "log_beta2", "eps", "decay", "correction1", "correction2")
+        numbers = ("lr", "rest1", "beta2", "rest2", "eps", "decay", "correction1", "correction2")
         yield Case(
             f"adamw{'-lazy' if lazy else ''}",
             adamw_kernel,
             {
                 "rows": floats, "master": "*fp32", "gradient": floats, "first": "*fp32", "second": "*fp32",
-                "steps": "*fp32", "hit": "*i1", "width": "i32", **dict.fromkeys(numbers, "fp32"),
+                "corrections1": "*fp32", "corrections2": "*fp32", "hit": "*u1", "width": "i32",
+                **dict.fromkeys(numbers, "fp32"),
             },
             {"LAZY": lazy, "HAS_MASTER": True, "COLUMNS": 1024},
             ("width",),

@@ -170,13 +170,53 @@ def test_a_loss_for_every_place(device: str, route: str) -> None:
     assert not losses.view(-1)[inputs.labels == -100].any()
 
 
-def test_a_small_mean_in_float16_keeps_its_gradient(device: str, route: str) -> None:
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_scaled_loss_in_float16_keeps_its_gradients(reduction: str, device: str, route: str) -> None:
     inputs = Inputs(4, 6, 3, 8, torch.float16, device)
     inputs.labels[:] = 2
-    loss = linear_cross_entropy(inputs.hidden, inputs.old, inputs.new, inputs.labels) * 1e-4
-    (gradient,) = torch.autograd.grad(loss * 65536, inputs.new)
-    _, slopes = inputs.exactly()
+    loss = linear_cross_entropy(inputs.hidden, inputs.old, inputs.new, inputs.labels, reduction=reduction)
+    # As a GradScaler does.
+    found = torch.autograd.grad(loss * 16384, [inputs.hidden, inputs.new])
+    _, slopes = inputs.exactly(reduction=reduction)
+    for gradient, slope in zip(found, (slopes[0], slopes[2]), strict=True):
+        assert error(gradient, slope * 16384) < 1e-2
+    loss = linear_cross_entropy(inputs.hidden, inputs.old, inputs.new, inputs.labels, reduction=reduction)
+    (gradient,) = torch.autograd.grad(loss * 1e-4 * 65536, inputs.new)
     assert error(gradient, slopes[2] * 6.5536) < 1e-2
+
+
+def test_an_id_that_is_ruled_out_has_no_probability(device: str, route: str) -> None:
+    inputs = Inputs(5, 20, 5, 8, torch.float32, device, biased=True)
+    inputs.labels[:] = 3
+    with torch.no_grad():
+        inputs.biases["old_bias"][0] = -float("inf")
+        inputs.biases["new_bias"][:] = -float("inf")
+    loss, gradients = inputs.run(linear_cross_entropy)
+    expected, slopes = inputs.exactly()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert gradients[0] is not None
+    assert_close(gradients[0], slopes[0])
+
+
+def test_under_autocast_it_is_a_product_like_any(device: str, route: str) -> None:
+    inputs = Inputs(9, 20, 5, 8, torch.float32, device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        loss, (hidden, _, new) = inputs.run(linear_cross_entropy)
+    expected, slopes = inputs.exactly()
+    assert float(loss) == pytest.approx(float(expected), rel=2e-2)
+    assert hidden is not None
+    assert new is not None
+    assert hidden.dtype == new.dtype == torch.float32
+    assert error(hidden, slopes[0]) < 5e-2
+    assert error(new, slopes[2]) < 5e-2
+
+
+def test_a_second_derivative_is_refused() -> None:
+    inputs = Inputs(5, 20, 5, 8, torch.float32, "cpu")
+    loss = linear_cross_entropy(inputs.hidden, inputs.old, inputs.new, inputs.labels)
+    (gradient,) = torch.autograd.grad(loss, inputs.hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(gradient.square().sum(), inputs.hidden)
 
 
 def test_great_scores_do_not_overflow(device: str, route: str) -> None:
@@ -207,6 +247,9 @@ def test_a_label_out_of_range_is_an_error(wrong: int, route: str) -> None:
         ({"labels": torch.zeros(5, dtype=torch.int64)}, "do not fit"),
         ({"hidden": torch.zeros(6, 8, dtype=torch.float16)}, "cast one of them"),
         ({"new_rows": torch.zeros(5, 9)}, "no common width"),
+        ({"old_bias": torch.zeros(1)}, r"bias of \[1\] does not fit 20 rows"),
+        ({"new_bias": torch.zeros(20)}, r"bias of \[20\] does not fit 5 rows"),
+        ({"label_smoothing": 1.5}, "from 0 to 1"),
     ],
 )
 def test_bad_input_is_one_clear_line(change: dict[str, Any], message: str) -> None:
@@ -214,6 +257,39 @@ def test_bad_input_is_one_clear_line(change: dict[str, Any], message: str) -> No
     given = {"hidden": inputs.hidden, "old_rows": inputs.old, "new_rows": inputs.new, "labels": inputs.labels}
     with pytest.raises(ValueError, match=message):
         linear_cross_entropy(**(given | change))
+
+
+def test_labels_are_integers(device: str, route: str) -> None:
+    inputs = Inputs(6, 20, 5, 8, torch.float32, device)
+    expected, _ = inputs.run(linear_cross_entropy)
+    inputs.labels = inputs.labels.int()
+    assert torch.equal(inputs.run(linear_cross_entropy)[0], expected)
+    inputs.labels = inputs.labels.float()
+    with pytest.raises(TypeError, match="not integers"):
+        inputs.run(linear_cross_entropy)
+
+
+def test_hidden_states_in_any_strides(device: str, route: str) -> None:
+    inputs = Inputs(6, 10, 5, 8, torch.float32, device)
+    turned = inputs.hidden.detach().t().contiguous().t().requires_grad_()
+    arguments = (
+        turned,
+        inputs.old,
+        inputs.new,
+        inputs.labels,
+        None,
+        None,
+        -100,
+        0.0,
+        0.0,
+        0.0,
+        "mean",
+        True,
+        True,
+        300,
+    )
+    operator = torch.ops.vocabkit.linear_cross_entropy.default
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
 def test_the_operator_is_what_torch_expects(device: str, route: str) -> None:

@@ -66,6 +66,8 @@ def test_zeros_empty_and_shapes(device: str) -> None:
     assert int8_linear(torch.zeros(2, 0, 64, device=device), weight).shape == (2, 0, 4)
     with pytest.raises(ValueError, match=r"x \[2, 32\] does not fit a weight of \[4, 64\]"):
         int8_linear(torch.zeros(2, 32, device=device), weight)
+    with pytest.raises(ValueError, match=r"bias of \[1\] does not fit 4 rows"):
+        int8_linear(torch.zeros(2, 64, device=device), weight, bias=torch.zeros(1, device=device))
     with pytest.raises(ValueError, match="int64"):
         int8_linear(torch.zeros(2, 64, dtype=torch.int64, device=device), weight)
 

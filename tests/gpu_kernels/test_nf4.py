@@ -179,6 +179,9 @@ def test_bad_input_is_one_clear_line(device: str) -> None:
         nf4_dequantize(ours, torch.float64)
     with pytest.raises(ValueError, match="adjacent columns"):
         nf4_dequantize(ours, out=torch.zeros(64, 4, device=device).t())
+    wide = nf4_quantize(weight(4, 128, torch.float32, device), double_quant=False)
+    with pytest.raises(ValueError, match=r"call \.contiguous\(\)"):
+        NF4Weight(wide.packed[:, :32], wide.absmax.view(4, 2)[:, 0], (4, 64), torch.float32)
     with pytest.raises(KeyError, match=r"no w\.absmax"):
         NF4Weight.from_state_dict({"w": ours.packed}, "w")
     tensors = ours.state_dict("w")

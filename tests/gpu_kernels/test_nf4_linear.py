@@ -102,6 +102,25 @@ def test_x_that_is_not_contiguous(device: str, route: str) -> None:
         assert_close(nf4_linear(x, weight), exactly(x, weight))
 
 
+@pytest.mark.parametrize("rank", [128, 200])
+def test_great_ranks(rank: int, device: str, route: str) -> None:
+    x = draw(3, 64, seed=0, dtype=torch.float32, device=device)
+    weight = nf4_quantize(draw(20, 64, seed=1, dtype=torch.float32, device=device))
+    a, b = (draw(*shape, seed=2, dtype=torch.float32, device=device) for shape in ((rank, 64), (20, rank)))
+    bias = draw(20, seed=3, dtype=torch.float32, device=device)
+    assert_close(nf4_linear(x, weight, bias=bias, lora=(a, b, 0.5)), exactly(x, weight, bias, (a, b, 0.5)))
+
+
+def test_under_autocast_it_is_a_product_like_any(device: str, route: str) -> None:
+    x = draw(3, 64, seed=0, dtype=torch.float32, device=device)
+    weight = nf4_quantize(draw(20, 64, seed=1, dtype=torch.float32, device=device))
+    a, b = (draw(*shape, seed=2, dtype=torch.float32, device=device) for shape in ((8, 64), (20, 8)))
+    with torch.autocast(device, dtype=torch.bfloat16):
+        made = nf4_linear(x, weight, lora=(a, b, 0.5))
+    assert made.dtype == torch.bfloat16
+    assert error(made, exactly(x, weight, None, (a, b, 0.5))) < 2e-2
+
+
 def test_no_memory_for_the_whole_weight_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from vocabkit_kernels import nf4_linear as function
     from vocabkit_kernels.nf4_linear import SLAB_VALUES

@@ -51,7 +51,9 @@ def test_16_bit_rows_follow_a_float32_copy(dtype: torch.dtype, device: str, rout
     assert torch.allclose(ours.state[rows]["master"], exact, rtol=1e-5, atol=1e-7)
     # Every step alone is lost when it is rounded; together they are not.
     assert not torch.equal(rows.detach(), draw(0, device, dtype))
-    assert (rows.detach().float() - exact).abs().max() <= 2**-7 * exact.abs().max()
+    nearest = ours.state[rows]["master"].to(dtype)
+    assert torch.equal(rows.detach(), nearest) or (device == "cpu" and route == "triton")
+    assert ((rows.detach() - nearest).abs() <= nearest.abs() * 2**-7).all()
 
 
 def test_lazy_rows_rest_until_they_are_hit(device: str, route: str) -> None:
@@ -136,3 +138,59 @@ def test_bad_settings_are_refused(options: dict[str, Any], message: str) -> None
 def test_only_matrices_have_rows() -> None:
     with pytest.raises(ValueError, match=r"shape \[3\] is no matrix"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3))])
+
+
+@pytest.mark.parametrize("mode", ["dense-rows", "lazy"])
+def test_betas_near_one_lose_no_digits(mode: str, device: str, route: str) -> None:
+    start = draw(0, device)
+    rows, exact = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.cpu().double())
+    settings = SETTINGS | {"betas": (0.99, 0.9999), "weight_decay": 0.0}
+    ours, theirs = RowAdamW([rows], **settings, mode=mode), torch.optim.AdamW([exact], **settings)
+    for step in range(3):
+        rows.grad = draw(step + 1, device)
+        exact.grad = rows.grad.cpu().double()
+        ours.step()
+        theirs.step()
+    moved, expected = rows.detach().cpu().double() - start.cpu().double(), exact.detach() - start.cpu().double()
+    assert float((moved - expected).norm() / expected.norm()) < 2e-5
+
+
+def test_rows_that_somebody_else_wrote_are_trained_on(device: str, route: str) -> None:
+    rows = torch.nn.Parameter(draw(0, device, torch.bfloat16))
+    optimizer = RowAdamW([rows], lr=1e-3)
+    rows.grad = torch.ones_like(rows)
+    optimizer.step()
+    with torch.no_grad():
+        rows.fill_(5.0)
+    optimizer.step()
+    assert (rows.detach().float() - 5).abs().max() < 0.05
+
+
+def test_a_float32_state_goes_on_in_16_bits(device: str, route: str) -> None:
+    exact = torch.nn.Parameter(draw(0, device))
+    first = torch.optim.AdamW([exact], **SETTINGS)
+    exact.grad = draw(1, device)
+    first.step()
+    rows = torch.nn.Parameter(exact.detach().to(torch.bfloat16))
+    ours = RowAdamW([rows], **SETTINGS)
+    ours.load_state_dict(first.state_dict())
+    rows.grad = draw(2, device, torch.bfloat16)
+    ours.step()
+    assert ours.state[rows]["master"].dtype == ours.state[rows]["exp_avg"].dtype == torch.float32
+    assert float(ours.state[rows]["step"]) == 2
+    assert ours.state[rows]["step"].device.type == "cpu"
+
+
+def test_every_group_is_checked(device: str) -> None:
+    rows = torch.nn.Parameter(draw(0, device))
+    optimizer = RowAdamW([rows])
+    for group, message in (
+        ({"params": [torch.nn.Parameter(torch.zeros(2, 3, 4))]}, "no matrix"),
+        ({"params": [torch.nn.Parameter(torch.zeros(2, 3))], "mode": "Lazy"}, "dense-rows, lazy"),
+        ({"params": [torch.nn.Parameter(torch.zeros(2, 3))], "betas": (0.9, 1.0)}, r"betas \(0.9, 1.0\) below 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1
+    with pytest.raises(ValueError, match="amsgrad"):
+        optimizer.load_state_dict(torch.optim.AdamW([rows], amsgrad=True).state_dict())

@@ -28,6 +28,7 @@ def cross_entropy_kernel(
     z_loss,
     smoothing,
     CAPPED: tl.constexpr,
+    SMOOTH: tl.constexpr,
     SLOPES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -45,14 +46,19 @@ def cross_entropy_kernel(
         here = tl.load(row + column, mask=inside, other=0.0).to(tl.float32)
         if CAPPED:
             here = softcap * tanh(here / softcap)
-        added += tl.sum(tl.where(inside, here, 0.0), 0)
+        if SMOOTH:
+            added += tl.sum(tl.where(inside, here, 0.0), 0)
         picked += tl.sum(tl.where(column == label, here, 0.0), 0)
         here = tl.where(inside, here, -float("inf"))
         above = tl.maximum(greatest, tl.max(here, 0))
-        total = total * tl.exp(greatest - above) + tl.sum(tl.exp(here - above), 0)
+        # Where all scores so far are -inf, so that nothing is subtracted from itself.
+        base = tl.where(above == -float("inf"), 0.0, above)
+        total = total * tl.exp(greatest - base) + tl.sum(tl.exp(here - base), 0)
         greatest = above
     log_z = greatest + tl.log(total)
-    loss = log_z - (1 - smoothing) * picked - smoothing * added / size + z_loss * log_z * log_z
+    loss = log_z - (1 - smoothing) * picked + z_loss * log_z * log_z
+    if SMOOTH:
+        loss -= smoothing * added / size
     tl.store(losses + place, loss)
     if SLOPES:
         share = 1 + 2 * z_loss * log_z
@@ -91,6 +97,7 @@ def launch(
         z_loss,
         label_smoothing,
         CAPPED=bool(softcap),
+        SMOOTH=bool(label_smoothing),
         SLOPES=slopes,
         COLUMNS=columns,
         num_warps=max(1, min(16, columns // 256)),

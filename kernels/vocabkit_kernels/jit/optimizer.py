@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vocabkit_kernels.optimizer import corrections
+
 MAX_COLUMNS = 1024
 
 
@@ -18,14 +20,14 @@ def adamw_kernel(
     gradient,
     first,
     second,
-    steps,
+    corrections1,
+    corrections2,
     hit,
     width,
     lr,
-    beta1,
+    rest1,
     beta2,
-    log_beta1,
-    log_beta2,
+    rest2,
     eps,
     decay,
     correction1,
@@ -38,9 +40,8 @@ def adamw_kernel(
     if LAZY:
         if tl.load(hit + row) == 0:
             return
-        step = tl.load(steps + row)
-        correction1 = 1 - tl.exp(step * log_beta1)
-        correction2 = 1 - tl.exp(step * log_beta2)
+        correction1 = tl.load(corrections1 + row)
+        correction2 = tl.load(corrections2 + row)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < width
     place = row * width + column
@@ -48,8 +49,9 @@ def adamw_kernel(
     mean = tl.load(first + place, mask=inside, other=0.0)
     square = tl.load(second + place, mask=inside, other=0.0)
     value = tl.load(master + place, mask=inside, other=0.0).to(tl.float32)
-    mean += (slope - mean) * (1 - beta1)
-    square = square * beta2 + slope * slope * (1 - beta2)
+    # 1 - beta comes as such: in float32 it would lose three digits.
+    mean += (slope - mean) * rest1
+    square = square * beta2 + slope * slope * rest2
     size = tl.sqrt(square) / tl.sqrt(correction2) + eps
     value = value * (1 - lr * decay) - lr / correction1 * mean / size
     tl.store(first + place, mean, mask=inside)
@@ -68,32 +70,31 @@ def launch(
     group: dict[str, Any],
 ) -> None:
     """Update `rows`, their master copy and their moments; `hit` [dV] says which rows, None all of them."""
-    from math import log
-
     if not rows.numel():
         return
     (beta1, beta2), width = group["betas"], rows.shape[1]
     columns = min(MAX_COLUMNS, triton.next_power_of_2(width))
-    step = 1.0 if hit is not None else float(state["step"])
+    lazy = hit is not None
+    step = 1.0 if lazy else float(state["step"])
+    each = corrections(state["step"], group["betas"]) if lazy else (master, master)
     adamw_kernel[(len(rows), triton.cdiv(width, columns))](
         rows,
         master,
         gradient.contiguous(),
         state["exp_avg"],
         state["exp_avg_sq"],
-        state["step"] if hit is not None else master,
-        hit if hit is not None else master,
+        *each,
+        hit if lazy else master,
         width,
-        group["lr"],
-        beta1,
+        float(group["lr"]),
+        1 - beta1,
         beta2,
-        log(beta1) if beta1 else -float("inf"),
-        log(beta2) if beta2 else -float("inf"),
+        1 - beta2,
         group["eps"],
         group["weight_decay"],
         1 - beta1**step,
         1 - beta2**step,
-        LAZY=hit is not None,
+        LAZY=lazy,
         HAS_MASTER=master is not rows,
         COLUMNS=columns,
         num_warps=4,
