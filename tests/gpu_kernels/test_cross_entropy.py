@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -307,3 +310,24 @@ def test_the_operator_is_what_torch_expects(device: str, route: str) -> None:
     for gradient, other in zip(gradients, expected, strict=True):
         assert (gradient is None) == (other is None)
         assert gradient is None or torch.equal(gradient, other)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures the memory of a process")
+def test_the_logits_never_exist_at_once() -> None:
+    code = """
+import resource
+import torch
+from vocabkit_kernels import linear_cross_entropy
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+hidden, old, new = (torch.randn(rows, 32, requires_grad=True) for rows in (4096, 30_000, 2_000))
+labels = torch.randint(0, 32_000, (4096,))
+linear_cross_entropy(hidden[:8], old, new, labels[:8], chunk_bytes=1 << 24).backward()
+before = peak()
+linear_cross_entropy(hidden, old, new, labels, chunk_bytes=1 << 24).backward()
+print(peak() - before)
+"""
+    environment = os.environ | {"VOCABKIT_KERNELS": "torch"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    # All of them would take 524 MB, and once more their gradient.
+    assert int(done.stdout) < 150e6
