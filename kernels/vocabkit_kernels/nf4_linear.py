@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -9,9 +11,8 @@ from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, with
 from vocabkit_kernels.dequantize import _parts, nf4_dequantize
 from vocabkit_kernels.lora import check_adapter
 from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight
+from vocabkit_kernels.routes import route_for
 
-# Places above which dequantising and a dense product win; not measured yet.
-FUSED_PLACES = 1024
 # Ranks above which the adapter is added by a product of its own: the kernel holds all of it in shared memory.
 FUSED_RANK = 128
 # Dequantised values that exist at a time on a CPU: 16 MB in float32.
@@ -28,9 +29,9 @@ def nf4_linear(
     """Return x W^T + scale (x A^T) B^T + bias, [*, N], without gradients; `lora_linear` has them.
 
     x: [*, K] float32, float16 or bfloat16.  lora: (a [r, K], b [N, r], scale).
-    Up to FUSED_PLACES places the weight is read once, in 4 bits, and never exists in 16: 0.52 bytes a value, not 4.5.
-    In float16 and bfloat16 the 16 values are rounded to that type before the absmax is multiplied in, in
-    float32: as near to the exact product as dequantising, and not the same bits.
+    Where `routes` says so, up to about 1,000 places, the weight is read once, in 4 bits, and never exists in 16: 0.52
+    bytes a value, not 4.5.  In float16 and bfloat16 the 16 values are rounded to that type before the absmax is
+    multiplied in, in float32: as near to the exact product as dequantising, and not the same bits.
     Raises ValueError for shapes that do not fit.
     """
     x = in_autocast(x)
@@ -71,13 +72,14 @@ def _nf4_linear(
     low = None if a is None else (x @ a.to(x.dtype).t()).mul_(scale)
     height = None if b is None else b.to(x.dtype).contiguous()
     added = None if bias is None else bias.to(x.dtype).contiguous()
-    if use_triton(x, packed) and len(x) <= FUSED_PLACES:
+    route = route_for(_name_of(x.device) if x.is_cuda else None, len(x), *weight.shape)
+    if route.fused and use_triton(x, packed):
         from vocabkit_kernels.jit.nf4_linear import launch
 
         read = x if x.stride(-1) == 1 else x.contiguous()
         fused = height is None or height.shape[1] <= FUSED_RANK
         with on_device_of(out):
-            launch(out, read, weight, added, low if fused else None, height if fused else None)
+            launch(out, read, weight, added, low if fused else None, height if fused else None, route)
         return out if fused or low is None or height is None else out.addmm_(low, height.t())
     step = rows if x.is_cuda else max(1, SLAB_VALUES // weight.shape[1])
     for first in range(0, rows, step):
@@ -86,6 +88,11 @@ def _nf4_linear(
     if low is not None and height is not None:
         out.addmm_(low, height.t())
     return out if added is None else out.add_(added)
+
+
+@cache
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device)
 
 
 @_nf4_linear.register_fake

@@ -27,9 +27,11 @@ from triton.compiler import ASTSource
 from vocabkit_kernels.jit.cross_entropy import cross_entropy_kernel
 from vocabkit_kernels.jit.dequantize import dequantize_kernel
 from vocabkit_kernels.jit.embedding import add_up_kernel, gather_kernel
-from vocabkit_kernels.jit.nf4_linear import ROWS, STAGES, STEP, WARPS, add_parts_kernel, nf4_linear_kernel
+from vocabkit_kernels.jit.nf4_linear import add_parts_kernel, nf4_linear_kernel
 from vocabkit_kernels.jit.optimizer import adamw_kernel
+from vocabkit_kernels.routes import Route
 
+RULE = Route()
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
 
@@ -59,7 +61,7 @@ def cases(dtype: str) -> Iterator[Case]:
             },
             {"BLOCKSIZE": 64, "NESTED_BLOCKSIZE": 256, "NESTED": nested, "FLAT": flat, "BLOCKS": 64},
             ("blocks_in_row", "first_block", "blocks", "out_stride"),
-            {"num_warps": WARPS, "enable_fp_fusion": False},
+            {"num_warps": 4, "enable_fp_fusion": False},
         )  # fmt: skip
     yield Case(
         "gather",
@@ -96,7 +98,7 @@ def cases(dtype: str) -> Iterator[Case]:
     for nested, places, in_parts in product((False, True), (1, 16, 64), (False, True)):
         together = max(16, places)
         one = {"places": 1} if places == 1 else {}
-        after = {"LORA": not in_parts, "BIAS": not in_parts, "RANK": 128, "ROWS": ROWS, "PLACES": together}
+        after = {"LORA": not in_parts, "BIAS": not in_parts, "RANK": 128, "ROWS": RULE.rows, "PLACES": together}
         yield Case(
             f"nf4-linear-{places}{'-nested' * nested}{'-parts' * in_parts}",
             nf4_linear_kernel,
@@ -106,9 +108,9 @@ def cases(dtype: str) -> Iterator[Case]:
                 "bias": floats, "out": "*fp32" if in_parts else floats, "places": "i32", "rows": "i32",
                 "columns": "i32", "rank": "i32", "x_stride": "i32", "steps_in_part": "i32",
             },
-            {"BLOCKSIZE": 64, "NESTED": nested, "PAIRS": True, "PARTS": in_parts, "STEP": STEP, **after, **one},
+            {"BLOCKSIZE": 64, "NESTED": nested, "PAIRS": True, "PARTS": in_parts, "STEP": RULE.step, **after, **one},
             ("rows", "columns", "rank", "x_stride"),
-            {"num_warps": WARPS, "num_stages": STAGES},
+            {"num_warps": RULE.warps, "num_stages": RULE.stages},
         )  # fmt: skip
     for places in (1, 16):
         yield Case(
@@ -119,11 +121,11 @@ def cases(dtype: str) -> Iterator[Case]:
                 "rows": "i32", "rank": "i32", "parts": "i32",
             },
             {
-                "LORA": True, "BIAS": True, "RANK": 16, "ROWS": ROWS, "PLACES": 16,
+                "LORA": True, "BIAS": True, "RANK": 16, "ROWS": RULE.rows, "PLACES": 16,
                 **({"places": 1} if places == 1 else {}),
             },
             ("rows", "rank"),
-            {"num_warps": WARPS},
+            {"num_warps": RULE.warps},
         )  # fmt: skip
     for lazy in (False, True):
         numbers = ("lr", "rest1", "beta2", "rest2", "eps", "decay", "correction1", "correction2")

@@ -58,16 +58,17 @@ def test_any_layer(
 def test_parts_of_the_columns_are_added_in_order(parts: int, device: str) -> None:
     pytest.importorskip("triton")
     from vocabkit_kernels.jit.nf4_linear import launch
+    from vocabkit_kernels.routes import Route
 
     x = draw(5, 512, seed=0, dtype=torch.float32, device=device)
     weight = nf4_quantize(draw(70, 512, seed=1, dtype=torch.float32, device=device))
     a, b = (draw(*shape, seed=2, dtype=torch.float32, device=device) for shape in ((8, 512), (70, 8)))
     bias = draw(70, seed=3, dtype=torch.float32, device=device)
     out = torch.full((5, 70), float("nan"), device=device)
-    launch(out, x, weight, bias, x @ a.t(), b, parts)
+    launch(out, x, weight, bias, x @ a.t(), b, Route(parts=parts))
     assert_close(out, exactly(x, weight, bias, (a, b, 1.0)))
     again = torch.full_like(out, float("nan"))
-    launch(again, x, weight, bias, x @ a.t(), b, parts)
+    launch(again, x, weight, bias, x @ a.t(), b, Route(parts=parts))
     assert torch.equal(out, again)
 
 
@@ -75,10 +76,10 @@ def test_work_for_every_processor_and_no_part_too_small() -> None:
     pytest.importorskip("triton")
     from vocabkit_kernels.jit.nf4_linear import parts_of
 
-    assert parts_of(1, 4096, 4096, 64, 132) == 5
-    assert parts_of(1, 64, 1024, 64, 132) == 2
-    assert parts_of(1024, 28672, 8192, 64, 132) == 1
-    assert parts_of(1, 64, 64, 64, 132) == 1
+    assert parts_of(programs=64, steps=64, processors=132) == 5
+    assert parts_of(programs=1, steps=16, processors=132) == 2
+    assert parts_of(programs=7168, steps=128, processors=132) == 1
+    assert parts_of(programs=1, steps=1, processors=132) == 1
 
 
 @settings(max_examples=15, deadline=None)

@@ -11,15 +11,12 @@ from torch import Tensor
 
 from vocabkit_kernels.jit.common import dot
 from vocabkit_kernels.nf4 import NF4Weight, nf4_code
+from vocabkit_kernels.routes import Route
 
-ROWS = 64
-MAX_PLACES = 64
-# Values of a row that are multiplied at a time.
-STEP = 64
 # A part of K is at least so many steps.
 MIN_STEPS = 8
-WARPS = 4
-STAGES = 4
+# Places that one program makes, where the route does not say.
+MAX_PLACES = 64
 
 
 @triton.jit
@@ -168,10 +165,9 @@ def pair_table(dtype: torch.dtype, device: torch.device) -> Tensor:
     return (values.repeat_interleave(16) | (values.repeat(16) << 16)).to(torch.int32).to(device)
 
 
-def parts_of(places: int, rows: int, columns: int, step: int, processors: int) -> int:
+def parts_of(programs: int, steps: int, processors: int) -> int:
     """Return into how many parts K is divided, so that no processor is without work."""
-    programs = triton.cdiv(rows, ROWS) * triton.cdiv(places, MAX_PLACES)
-    return max(1, min(triton.cdiv(2 * processors, programs), columns // step // MIN_STEPS))
+    return max(1, min(triton.cdiv(2 * processors, programs), steps // MIN_STEPS))
 
 
 def launch(
@@ -181,25 +177,25 @@ def launch(
     bias: Tensor | None,
     low: Tensor | None,
     b: Tensor | None,
-    parts: int | None = None,
+    route: Route,
 ) -> None:
     """Write x W^T + low b^T + bias into `out` [M, N].  x: [M, K], adjacent columns.  low: [M, r].  b: [N, r]."""
     (places, columns), rows = x.shape, weight.shape[0]
     device, pairs = x.device, x.dtype != torch.float32
     table = pair_table(x.dtype, device) if pairs else nf4_code(device)
     rank = 0 if b is None else b.shape[1]
-    step = min(STEP, weight.blocksize)
-    together = max(16, min(MAX_PLACES, triton.next_power_of_2(places)))
+    step = min(route.step, weight.blocksize)
+    together = route.places or max(16, min(MAX_PLACES, triton.next_power_of_2(places)))
+    grid = (triton.cdiv(rows, route.rows), triton.cdiv(places, together))
     processors = torch.cuda.get_device_properties(device).multi_processor_count if x.is_cuda else 1
-    parts = parts or parts_of(places, rows, columns, step, processors)
+    parts = min(route.parts, columns // step) or parts_of(grid[0] * grid[1], columns // step, processors)
     nested = weight.nested
-    grid = (triton.cdiv(rows, ROWS), triton.cdiv(places, together))
     after = (x if low is None else low, x if b is None else b, x if bias is None else bias)
     shared = {
         "LORA": b is not None,
         "BIAS": bias is not None,
         "RANK": max(16, triton.next_power_of_2(rank)),
-        "ROWS": ROWS,
+        "ROWS": route.rows,
         "PLACES": together,
     }
     target = out if parts == 1 else torch.empty(parts, places, rows, dtype=torch.float32, device=device)
@@ -224,9 +220,9 @@ def launch(
         PAIRS=pairs,
         PARTS=parts > 1,
         STEP=step,
-        num_warps=WARPS,
-        num_stages=STAGES,
+        num_warps=route.warps,
+        num_stages=route.stages,
         **shared,
     )
     if parts > 1:
-        add_parts_kernel[grid](target, *after, out, places, rows, rank, parts, num_warps=WARPS, **shared)
+        add_parts_kernel[grid](target, *after, out, places, rows, rank, parts, num_warps=route.warps, **shared)
