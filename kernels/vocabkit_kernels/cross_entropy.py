@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, without_autocast
-from vocabkit_kernels.embedding import _check, check_ids
+from vocabkit_kernels.embedding import check_ids, check_rows
 
 # Logits of a chunk of places, in float32.
 CHUNK_BYTES = 256 << 20
@@ -48,7 +48,7 @@ def linear_cross_entropy(
     Raises ValueError for arguments that do not fit, IndexError for labels out of range (on a GPU a device assertion).
     """
     hidden, old_rows, new_rows = (in_autocast(tensor) for tensor in (hidden, old_rows, new_rows))
-    _check(old_rows, new_rows)
+    check_rows(old_rows, new_rows)
     if labels.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"labels are {labels.dtype}, not integers")
     for bias, rows in ((old_bias, old_rows), (new_bias, new_rows)):

@@ -7,10 +7,7 @@ from torch import Tensor
 
 from vocabkit_kernels import reference
 from vocabkit_kernels.backend import on_device_of, use_triton
-from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight, nf4_code
-
-# Operators take no dataclasses: a weight is its tensors and numbers.
-_Parts = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+from vocabkit_kernels.nf4 import FLOATS, NF4Weight
 
 
 def nf4_dequantize(
@@ -36,22 +33,15 @@ def nf4_dequantize(
         raise ValueError(f"rows {first} to {end} are not within the weight's {weight.shape[0]}")
     shape = (end - first, weight.shape[1])
     if out is None:
-        made: Tensor = _dequantize(*_parts(weight), weight.blocksize, dtype, first, end)
+        made: Tensor = _dequantize(*weight.parts, dtype, first, end)
         return made
     if tuple(out.shape) != shape or out.dtype != dtype or out.device != weight.device or out.stride(1) != 1:
         raise ValueError(
             f"out is {out.dtype} {list(out.shape)} on {out.device} with strides {out.stride()}; it must be {dtype} "
             f"{list(shape)} on {weight.device} with adjacent columns"
         )
-    _dequantize_into(out, *_parts(weight), weight.blocksize, first, end)
+    _dequantize_into(out, *weight.parts, first, end)
     return out
-
-
-def _parts(weight: NF4Weight) -> _Parts:
-    nested = weight.nested
-    if nested is None:
-        return weight.packed, weight.absmax, None, None, None
-    return weight.packed, weight.absmax, nested.code, nested.absmax, nested.offset
 
 
 @torch.library.custom_op("vocabkit::nf4_dequantize", mutates_args=())
@@ -67,7 +57,8 @@ def _dequantize(
     end: int,
 ) -> Tensor:
     out = torch.empty(end - first, packed.shape[1] * 2, dtype=dtype, device=packed.device)
-    _write(out, packed, absmax, nested_code, nested_absmax, nested_offset, blocksize, first, end)
+    parts = (packed, absmax, nested_code, nested_absmax, nested_offset, blocksize)
+    _write(out, NF4Weight.of_parts(*parts, out.dtype), first, end)
     return out
 
 
@@ -98,35 +89,20 @@ def _dequantize_into(
     first: int,
     end: int,
 ) -> None:
-    _write(out, packed, absmax, nested_code, nested_absmax, nested_offset, blocksize, first, end)
+    parts = (packed, absmax, nested_code, nested_absmax, nested_offset, blocksize)
+    _write(out, NF4Weight.of_parts(*parts, out.dtype), first, end)
 
 
-def _write(
-    out: Tensor,
-    packed: Tensor,
-    absmax: Tensor,
-    nested_code: Tensor | None,
-    nested_absmax: Tensor | None,
-    nested_offset: Tensor | None,
-    blocksize: int,
-    first: int,
-    end: int,
-) -> None:
+def _write(out: Tensor, weight: NF4Weight, first: int, end: int) -> None:
     if not out.numel():
         return
-    if use_triton(packed, out):
+    if use_triton(weight.packed, out):
         from vocabkit_kernels.jit.dequantize import launch
 
-        code = nf4_code(packed.device)
         with on_device_of(out):
-            launch(out, packed, absmax, code, nested_code, nested_absmax, nested_offset, blocksize, first, end)
+            launch(out, weight, first, end)
         return
-    nested = None
-    blocks = packed.shape[1] * 2 // blocksize
-    # A slab's blocks need not begin where 256 of them do, so the nested absmax are resolved for the whole weight.
-    if nested_code is not None and nested_absmax is not None and nested_offset is not None:
-        nested = NestedAbsmax(nested_code, nested_absmax, nested_offset)
-    whole = NF4Weight(packed, absmax, (packed.shape[0], packed.shape[1] * 2), out.dtype, blocksize, nested)
-    scales = reference.absmax_of(whole)[first * blocks : end * blocks]
-    slab = NF4Weight(packed[first:end], scales, (end - first, packed.shape[1] * 2), out.dtype, blocksize)
+    blocks = weight.shape[1] // weight.blocksize
+    scales = reference.absmax_of(weight, first * blocks, end * blocks)
+    slab = NF4Weight(weight.packed[first:end], scales, (end - first, weight.shape[1]), out.dtype, weight.blocksize)
     out.copy_(reference.nf4_dequantize(slab))

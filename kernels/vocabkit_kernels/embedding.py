@@ -16,14 +16,14 @@ def split_embedding(ids: Tensor, old_rows: Tensor, new_rows: Tensor) -> Tensor:
     every run gives the same.
     Raises IndexError for ids out of range, on a GPU a device-side assertion; no memory outside is read.
     """
-    _check(old_rows, new_rows)
+    check_rows(old_rows, new_rows)
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"ids are {ids.dtype}, not integers")
     found: Tensor = _split_embedding(ids.long(), old_rows.detach(), new_rows)
     return found
 
 
-def _check(old_rows: Tensor, new_rows: Tensor) -> None:
+def check_rows(old_rows: Tensor, new_rows: Tensor) -> None:
     if old_rows.dim() != 2 or new_rows.dim() != 2 or old_rows.shape[1] != new_rows.shape[1]:
         raise ValueError(f"old rows {list(old_rows.shape)} and new rows {list(new_rows.shape)} have no common width")
     if old_rows.dtype != new_rows.dtype or old_rows.device != new_rows.device:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import in_autocast
-from vocabkit_kernels.int8 import SLAB_VALUES, with_adapter
-from vocabkit_kernels.nf4 import FLOATS, NF4Weight
+from vocabkit_kernels.int8 import with_adapter
+from vocabkit_kernels.lora import flattened
+from vocabkit_kernels.nf4 import SLAB_VALUES, NF4Weight
 
 GROUP_SIZES = (32, 64, 128, 256)
 # What torch's packing demands of the number of rows.
@@ -88,12 +88,7 @@ def int4_linear(
 
     Raises ValueError for shapes that do not fit.
     """
-    x = in_autocast(x)
-    if x.dtype not in FLOATS:
-        raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
-    flat = x.detach().reshape(-1, weight.shape[1])
+    flat = flattened(x, weight.shape)
     made: Tensor = _int4_linear(flat, weight.packed, weight.scales, weight.group_size, weight.shape[0])
     return with_adapter(made, flat, weight.shape, bias, lora).view(*x.shape[:-1], weight.shape[0])
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import in_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
-from vocabkit_kernels.lora import check_adapter
-from vocabkit_kernels.nf4 import FLOATS, NF4Weight
+from vocabkit_kernels.lora import check_adapter, flattened
+from vocabkit_kernels.nf4 import SLAB_VALUES, NF4Weight
 
-# Values that exist in floating point at a time: 16 MB in float32.
-SLAB_VALUES = 1 << 22
 GREATEST = 127
 
 
@@ -71,12 +68,7 @@ def int8_linear(
     lora: (a [r, K], b [N, r], scale), multiplied in x's own type.
     Raises ValueError for shapes that do not fit.
     """
-    x = in_autocast(x)
-    if x.dtype not in FLOATS:
-        raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
-    flat = x.detach().reshape(-1, weight.shape[1])
+    flat = flattened(x, weight.shape)
     made: Tensor = _int8_linear(flat, weight.values, weight.scale)
     return with_adapter(made, flat, weight.shape, bias, lora).view(*x.shape[:-1], weight.shape[0])
 

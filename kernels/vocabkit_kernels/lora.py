@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from vocabkit_kernels.backend import in_autocast, without_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
-from vocabkit_kernels.nf4 import NF4Weight
+from vocabkit_kernels.nf4 import FLOATS, NF4Weight
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ def check_adapter(shape: tuple[int, ...], a: Tensor | None, b: Tensor | None, bi
         )
     if bias is not None and tuple(bias.shape) != (rows,):
         raise ValueError(f"a bias of {list(bias.shape)} does not fit {rows} rows")
+
+
+def flattened(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return x [*, K] as [M, K] without gradients, cast under torch.autocast; ValueError unless it fits (N, K)."""
+    x = in_autocast(x)
+    if x.dtype not in FLOATS:
+        raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
+    if x.shape[-1] != shape[1]:
+        raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(shape)}")
+    return x.detach().reshape(-1, shape[1])
 
 
 def lora_linear(

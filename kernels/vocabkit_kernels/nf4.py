@@ -38,6 +38,10 @@ NESTED_BLOCKSIZE = 256
 # What a block of zeros is divided by.
 SMALLEST = 1e-38
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+# packed, absmax; code, absmax and offset of the nested ones; blocksize.
+Parts = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, int]
+# Values that exist in floating point at a time where a weight is worked on slab by slab: 16 MB in float32.
+SLAB_VALUES = 1 << 22
 STATE_KEY = "quant_state.bitsandbytes__nf4"
 
 
@@ -89,6 +93,30 @@ class NF4Weight:
             wanted = (256, ceil(blocks / NESTED_BLOCKSIZE), 1)
             if numbers != wanted or any(part.dtype != torch.float32 for part in parts[2:]):
                 raise ValueError(f"nested code, absmax and offset have {numbers} values, not {wanted} in float32")
+
+    @property
+    def parts(self) -> Parts:
+        """What operators take instead of a dataclass."""
+        nested = self.nested
+        rest = (nested.code, nested.absmax, nested.offset) if nested else (None, None, None)
+        return self.packed, self.absmax, *rest, self.blocksize
+
+    @classmethod
+    def of_parts(
+        cls,
+        packed: Tensor,
+        absmax: Tensor,
+        nested_code: Tensor | None,
+        nested_absmax: Tensor | None,
+        nested_offset: Tensor | None,
+        blocksize: int,
+        dtype: torch.dtype,
+    ) -> NF4Weight:
+        """Return the weight that `parts` were of."""
+        nested = None
+        if nested_code is not None and nested_absmax is not None and nested_offset is not None:
+            nested = NestedAbsmax(nested_code, nested_absmax, nested_offset)
+        return cls(packed, absmax, (len(packed), packed.shape[1] * 2), dtype, blocksize, nested)
 
     @property
     def device(self) -> torch.device:

@@ -7,16 +7,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, without_autocast
-from vocabkit_kernels.dequantize import _parts, nf4_dequantize
-from vocabkit_kernels.lora import check_adapter
-from vocabkit_kernels.nf4 import FLOATS, NestedAbsmax, NF4Weight
+from vocabkit_kernels.backend import on_device_of, use_triton, without_autocast
+from vocabkit_kernels.dequantize import nf4_dequantize
+from vocabkit_kernels.lora import check_adapter, flattened
+from vocabkit_kernels.nf4 import SLAB_VALUES, NF4Weight
 from vocabkit_kernels.routes import route_for
 
 # Ranks above which the adapter is added by a product of its own: the kernel holds all of it in shared memory.
 FUSED_RANK = 128
-# Dequantised values that exist at a time on a CPU: 16 MB in float32.
-SLAB_VALUES = 1 << 22
 
 
 def nf4_linear(
@@ -34,16 +32,11 @@ def nf4_linear(
     multiplied in, in float32: as near to the exact product as dequantising, and not the same bits.
     Raises ValueError for shapes that do not fit.
     """
-    x = in_autocast(x)
-    if x.dtype not in FLOATS:
-        raise ValueError(f"x is {x.dtype}; use float32, float16 or bfloat16")
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"x {list(x.shape)} does not fit a weight of {list(weight.shape)}")
     a, b, scale = lora or (None, None, 1.0)
     check_adapter(weight.shape, a, b, bias)
-    flat = x.detach().reshape(-1, weight.shape[1])
+    flat = flattened(x, weight.shape)
     with without_autocast(flat):
-        made: Tensor = _nf4_linear(flat, *_parts(weight), weight.blocksize, bias, a, b, scale)
+        made: Tensor = _nf4_linear(flat, *weight.parts, bias, a, b, scale)
     return made.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -61,10 +54,8 @@ def _nf4_linear(
     b: Tensor | None,
     scale: float,
 ) -> Tensor:
-    nested = None
-    if nested_code is not None and nested_absmax is not None and nested_offset is not None:
-        nested = NestedAbsmax(nested_code, nested_absmax, nested_offset)
-    weight = NF4Weight(packed, absmax, (len(packed), packed.shape[1] * 2), x.dtype, blocksize, nested)
+    parts = (packed, absmax, nested_code, nested_absmax, nested_offset, blocksize)
+    weight = NF4Weight.of_parts(*parts, x.dtype)
     rows = weight.shape[0]
     out = torch.empty(len(x), rows, dtype=x.dtype, device=x.device)
     if not out.numel():

@@ -75,13 +75,14 @@ class RowAdamW(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self._versions.clear()
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            group.setdefault("mode", MODES[0])
+            group.setdefault("mode", self.defaults["mode"])
             _check(group)
             for parameter, number in zip(group["params"], saved["params"], strict=True):
                 for name, value in state_dict["state"].get(number, {}).items():
                     if name == "step":
-                        device = parameter.device if value.dim() else "cpu"
-                        self.state[parameter][name] = value.to(device, torch.float32, copy=True)
+                        lazy = group["mode"] == "lazy"
+                        steps = value.to(parameter.device if lazy else "cpu", torch.float32, copy=True)
+                        self.state[parameter][name] = steps.expand(len(parameter)).clone() if lazy else steps
                     elif torch.is_tensor(value):
                         # In the parameter's own strides, which the kernel takes all of them to have.
                         kept = torch.empty_like(parameter, dtype=value.dtype)

@@ -12,13 +12,14 @@ from torch import Tensor
 from vocabkit_kernels.nf4 import NESTED_BLOCKSIZE, NF4Weight, nf4_code
 
 
-def absmax_of(weight: NF4Weight) -> Tensor:
-    """Return the absmax of all blocks, [N * K / blocksize] float32."""
+def absmax_of(weight: NF4Weight, first: int = 0, end: int | None = None) -> Tensor:
+    """Return the absmax of blocks `first` to `end`, of all by default, float32."""
+    absmax = weight.absmax[first:end]
     if weight.nested is None:
-        return weight.absmax
-    outer = weight.nested.absmax.repeat_interleave(NESTED_BLOCKSIZE)[: len(weight.absmax)]
+        return absmax
+    block = torch.arange(first, first + len(absmax), device=weight.device)
     # The product is rounded before the sum, as two launches would.
-    return weight.nested.code[weight.absmax.int()] * outer + weight.nested.offset
+    return weight.nested.code[absmax.int()] * weight.nested.absmax[block // NESTED_BLOCKSIZE] + weight.nested.offset
 
 
 def nf4_dequantize(weight: NF4Weight, dtype: torch.dtype | None = None) -> Tensor:

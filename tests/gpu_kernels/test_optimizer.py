@@ -181,6 +181,19 @@ def test_a_float32_state_goes_on_in_16_bits(device: str, route: str) -> None:
     assert ours.state[rows]["step"].device.type == "cpu"
 
 
+def test_a_state_without_a_mode_keeps_the_one_that_was_chosen(device: str) -> None:
+    rows = torch.nn.Parameter(draw(0, device))
+    first = torch.optim.AdamW([rows], **SETTINGS)
+    rows.grad = draw(1, device)
+    first.step()
+    ours = RowAdamW([rows], **SETTINGS, mode="lazy")
+    ours.load_state_dict(first.state_dict())
+    rows.grad = torch.zeros_like(rows)
+    rows.grad[2] = 1
+    ours.step()
+    assert ours.state[rows]["step"].tolist() == [1, 1, 2, 1, 1, 1, 1]
+
+
 def test_every_group_is_checked(device: str) -> None:
     rows = torch.nn.Parameter(draw(0, device))
     optimizer = RowAdamW([rows])

@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vocabkit_kernels.nf4 import NESTED_BLOCKSIZE, NF4Weight, nf4_code
+
 # Bytes a program reads: 16 for each of 128 threads, the widest load there is.
 PROGRAM_BYTES = 2048
 WARPS = 4
@@ -60,40 +62,28 @@ def dequantize_kernel(
     tl.store(target, values.to(out.dtype.element_ty), mask=inside[:, None])
 
 
-def launch(
-    out: Tensor,
-    packed: Tensor,
-    absmax: Tensor,
-    code: Tensor,
-    nested_code: Tensor | None,
-    nested_absmax: Tensor | None,
-    nested_offset: Tensor | None,
-    blocksize: int,
-    first: int,
-    end: int,
-) -> None:
+def launch(out: Tensor, weight: NF4Weight, first: int, end: int) -> None:
     """Write rows `first` to `end` of the weight into `out`, whose columns are adjacent."""
-    columns = packed.shape[1] * 2
-    blocks_in_row = columns // blocksize
+    blocks_in_row = weight.shape[1] // weight.blocksize
     blocks = (end - first) * blocks_in_row
-    together = max(1, PROGRAM_BYTES * 2 // blocksize)
-    nested = nested_code is not None
+    together = max(1, PROGRAM_BYTES * 2 // weight.blocksize)
+    code, nested = nf4_code(weight.device), weight.nested
     dequantize_kernel[(triton.cdiv(blocks, together),)](
-        packed,
-        absmax,
+        weight.packed,
+        weight.absmax,
         code,
-        nested_code if nested else code,
-        nested_absmax if nested else code,
-        nested_offset if nested else code,
+        nested.code if nested else code,
+        nested.absmax if nested else code,
+        nested.offset if nested else code,
         out,
         blocks_in_row,
         first * blocks_in_row,
         blocks,
         out.stride(0),
-        BLOCKSIZE=blocksize,
-        NESTED_BLOCKSIZE=256,
-        NESTED=nested,
-        FLAT=out.stride(0) == columns,
+        BLOCKSIZE=weight.blocksize,
+        NESTED_BLOCKSIZE=NESTED_BLOCKSIZE,
+        NESTED=nested is not None,
+        FLAT=out.stride(0) == weight.shape[1],
         BLOCKS=together,
         num_warps=WARPS,
         # bitsandbytes rounds the product before it adds the offset; one rounding would give other bits.
