@@ -21,9 +21,11 @@ from typing import Any
 import torch
 from harness import save
 from vocabkit_kernels import (
+    LoRAWeight,
     RowAdamW,
     linear_cross_entropy,
     lora_linear,
+    lora_linears,
     nf4_dequantize,
     nf4_linear,
     nf4_quantize,
@@ -192,12 +194,55 @@ def adapters(quick: bool) -> Iterator[Comparison]:
             x, a, b = leaves
             return lambda: torch.autograd.grad(function(x, w, a, b), [x, a, b], g)
 
-        yield Comparison(
+        row = Comparison(
             "LoRA linear, forward and backward", f"M={places}, 4096x4096, r=16",
             [job(lora_linear, w) for w in weights],
             {"PEFT's formula, bf16": [job(peft, w) for w in weights]},
             graph=False,
         )  # fmt: skip
+        compiled = torch.compile(peft, dynamic=False)
+        row.peers["PEFT's formula, compiled"] = [job(compiled, w) for w in weights]
+        if has("unsloth", row):
+            from unsloth.kernels.fast_lora import LoRA_W
+
+            def unsloth(x: Any, w: Any, a: Any, b: Any) -> Any:
+                return LoRA_W.apply(x, w, None, a, b, 1.0)
+
+            row.peers["unsloth"] = [job(unsloth, w) for w in weights]
+        yield row
+        heights = (4096, 1024, 1024)
+        sets = [
+            [nf4_quantize(draw(height, 4096, scale=1 / 64, seed=seed + height)) for height in heights]
+            for seed in range(8)
+        ]
+        pairs = [(draw(16, 4096).requires_grad_(), draw(height, 16).requires_grad_()) for height in heights]
+        slopes = [draw(places, height, seed=7) for height in heights]
+        leaves = [x, *[part for pair in pairs for part in pair]]
+
+        def shared(weights: Any, at: Any = (x, pairs, slopes, leaves)) -> Any:
+            x, pairs, slopes, leaves = at
+            made = lora_linears(x, [LoRAWeight(w, *pair) for w, pair in zip(weights, pairs, strict=True)])
+            return torch.autograd.grad(made, leaves, slopes)
+
+        row = Comparison(
+            "q, k, v in NF4 with LoRA, forward and backward", f"M={places}, 6144x4096, r=16",
+            [lambda w=w: shared(w) for w in sets], graph=False,
+        )  # fmt: skip
+        if has("bitsandbytes", row):
+            import bitsandbytes
+
+            theirs = [[w.to_bnb() for w in weights] for weights in sets]
+
+            def separate(weights: Any, at: Any = (x, pairs, slopes, leaves)) -> Any:
+                x, pairs, slopes, leaves = at
+                made = [
+                    bitsandbytes.matmul_4bit(x, w.t(), quant_state=state) + (x @ a.t()) @ b.t()
+                    for (w, state), (a, b) in zip(weights, pairs, strict=True)
+                ]
+                return torch.autograd.grad(made, leaves, slopes)
+
+            row.peers["bitsandbytes + PEFT's formula"] = [lambda w=w: separate(w) for w in theirs]
+        yield row
 
 
 def vocabulary(quick: bool) -> Iterator[Comparison]:

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vocabkit_kernels.backend import in_autocast, without_autocast
+from vocabkit_kernels.backend import in_autocast, on_device_of, use_triton, without_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
 from vocabkit_kernels.nf4 import FLOATS, NF4Weight
+from vocabkit_kernels.routes import AdapterRoute, adapter_route_for, name_of
+
+# Ranks above which dY is read twice: what programs add up, in float32, would be more than it.
+ONE_PASS_RANK = 64
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,11 @@ class _LoRALinears(torch.autograd.Function):
             a, b = _stacked_a(learned, x.dtype), [part.to(x.dtype) for part in learned[1::3] if part is not None]
             seen = x if not dropout else x * _keep(x, dropout, seed)
             low = seen @ a.t()
-            made = []
-            for weight, part, height, bias in zip(weights, _split(low, learned), b, learned[2::3], strict=True):
-                base = torch.nn.functional.linear(x, _dense(weight.weight, x.dtype), _as(bias, x.dtype))
-                made.append(base.addmm_(part, height.t(), alpha=weight.scale))
+            biases = [_as(bias, x.dtype) for bias in learned[2::3]]
+            route = _route(x, sum(len(part) for part in b), low.shape[1])
+            made = (_appended if route.appended else _added)(x, low, weights, b, biases)
             ctx.save_for_backward(x, low, *learned)
-            ctx.settings = weights, dropout, seed
+            ctx.settings = weights, dropout, seed, route.one_pass
             return tuple(made)
 
     @staticmethod
@@ -135,15 +138,16 @@ class _LoRALinears(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, low, *learned = ctx.saved_tensors
         with without_autocast(x):
-            weights, dropout, seed = ctx.settings
+            weights, dropout, seed, one_pass = ctx.settings
             keep = _keep(x, dropout, seed) if dropout else None
             slopes, found = [], []
             dx = None
             parts = zip(weights, gradients, _split(low, learned), learned[1::3], learned[2::3], strict=True)
             for weight, gradient, part, b, bias in parts:
                 gradient = gradient.to(x.dtype)
-                slopes.append((gradient @ b.to(x.dtype)).mul_(weight.scale))
-                db = (gradient.t() @ part).mul_(weight.scale).to(b.dtype)
+                slope, db = (_both_slopes if one_pass else _slopes)(gradient, b.to(x.dtype), part)
+                slopes.append(slope.mul_(weight.scale))
+                db = db.mul_(weight.scale).to(b.dtype)
                 found.append([None, db, None if bias is None else gradient.sum(0).to(bias.dtype)])
                 if ctx.needs_input_grad[0]:
                     dense = _dense(weight.weight, x.dtype)
@@ -156,6 +160,69 @@ class _LoRALinears(torch.autograd.Function):
             for row, part, a in zip(found, _split(da.t(), learned), learned[::3], strict=True):
                 row[0] = part.t().to(a.dtype)
             return (dx, None, None, None, *[part for row in found for part in row])
+
+
+def _route(x: Tensor, rows: int, rank: int) -> AdapterRoute:
+    # A compiler that knows the number of places only as a symbol would compile anew for each.
+    if torch.compiler.is_compiling():
+        return AdapterRoute()
+    return adapter_route_for(name_of(x.device), len(x), rows, x.shape[1], rank)
+
+
+def _added(
+    x: Tensor, low: Tensor, weights: Sequence[LoRAWeight], b: Sequence[Tensor], biases: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return every x W^T + bias, to which low B^T is added: y is written, read and written again."""
+    made, ranks = [], [part.shape[1] for part in b]
+    for weight, part, height, bias in zip(weights, low.split_with_sizes(ranks, 1), b, biases, strict=True):
+        base = torch.nn.functional.linear(x, _dense(weight.weight, x.dtype), bias)
+        made.append(base.addmm_(part, height.t(), alpha=weight.scale))
+    return made
+
+
+def _appended(
+    x: Tensor, low: Tensor, weights: Sequence[LoRAWeight], b: Sequence[Tensor], biases: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return every [x | low] [W | scale B]^T + bias, one product each: y is written once, x is copied once for all.
+
+    The columns of the other adapters are zeros, and as many more that rows begin at multiples of 16 bytes.
+    """
+    columns, rank = x.shape[1], low.shape[1]
+    width = columns + -(-rank // 8) * 8
+    wide = x.new_zeros(len(x), width)
+    wide[:, :columns], wide[:, columns : columns + rank] = x, low
+    made, first = [], columns
+    for weight, height, bias in zip(weights, b, biases, strict=True):
+        tall = x.new_zeros(len(height), width)
+        if isinstance(weight.weight, NF4Weight) and x.dtype in FLOATS:
+            nf4_dequantize(weight.weight, out=tall[:, :columns])
+        else:
+            tall[:, :columns] = _dense(weight.weight, x.dtype)
+        tall[:, first : first + height.shape[1]] = height * weight.scale
+        first += height.shape[1]
+        made.append(torch.nn.functional.linear(wide, tall, bias))
+    return made
+
+
+def _slopes(gradient: Tensor, b: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """Return dY B [M, r] and dY^T S [N, r], unscaled."""
+    return gradient @ b, gradient.t() @ low
+
+
+@torch.library.custom_op("vocabkit::lora_slopes", mutates_args=())
+def _both_slopes(gradient: Tensor, b: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `_slopes`; on a GPU dY is read once, and what programs add up is added in order."""
+    if not use_triton(gradient, b) or b.shape[1] > ONE_PASS_RANK or not gradient.numel():
+        return _slopes(gradient, b, low)
+    from vocabkit_kernels.jit.lora import launch
+
+    with on_device_of(gradient):
+        return launch(gradient.contiguous(), b.contiguous(), low)
+
+
+@_both_slopes.register_fake
+def _(gradient: Tensor, b: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    return gradient.new_empty(len(gradient), b.shape[1]), torch.empty_like(b)
 
 
 def _dense(weight: Tensor | NF4Weight, dtype: torch.dtype) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from vocabkit_kernels.backend import on_device_of, use_triton, without_autocast
 from vocabkit_kernels.dequantize import nf4_dequantize
 from vocabkit_kernels.lora import check_adapter, flattened
 from vocabkit_kernels.nf4 import SLAB_VALUES, NF4Weight
-from vocabkit_kernels.routes import route_for
+from vocabkit_kernels.routes import name_of, route_for
 
 # Ranks above which the adapter is added by a product of its own: the kernel holds all of it in shared memory.
 FUSED_RANK = 128
@@ -63,7 +61,7 @@ def _nf4_linear(
     low = None if a is None else (x @ a.to(x.dtype).t()).mul_(scale)
     height = None if b is None else b.to(x.dtype).contiguous()
     added = None if bias is None else bias.to(x.dtype).contiguous()
-    route = route_for(_name_of(x.device) if x.is_cuda else None, len(x), *weight.shape)
+    route = route_for(name_of(x.device), len(x), *weight.shape)
     if route.fused and use_triton(x, packed):
         from vocabkit_kernels.jit.nf4_linear import launch
 
@@ -79,11 +77,6 @@ def _nf4_linear(
     if low is not None and height is not None:
         out.addmm_(low, height.t())
     return out if added is None else out.add_(added)
-
-
-@cache
-def _name_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device)
 
 
 @_nf4_linear.register_fake

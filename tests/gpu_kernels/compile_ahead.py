@@ -27,6 +27,7 @@ from triton.compiler import ASTSource
 from vocabkit_kernels.jit.cross_entropy import cross_entropy_kernel
 from vocabkit_kernels.jit.dequantize import dequantize_kernel
 from vocabkit_kernels.jit.embedding import add_up_kernel, gather_kernel
+from vocabkit_kernels.jit.lora import PLACES, ROWS, slopes_kernel
 from vocabkit_kernels.jit.nf4_linear import add_parts_kernel, nf4_linear_kernel
 from vocabkit_kernels.jit.optimizer import adamw_kernel
 from vocabkit_kernels.routes import Route
@@ -126,6 +127,18 @@ def cases(dtype: str) -> Iterator[Case]:
             },
             ("rows", "rank"),
             {"num_warps": RULE.warps},
+        )  # fmt: skip
+    for rank in (16, 64):
+        yield Case(
+            f"lora-slopes-{rank}",
+            slopes_kernel,
+            {
+                "gradient_MN": floats, "b_Nr": floats, "low_Mr": floats, "shares_low": "*fp32", "shares_b": "*fp32",
+                "places": "i32", "rows": "i32", "rank": "i32", "low_stride": "i32", "places_in_part": "i32",
+            },
+            {"RANK": rank, "PLACES": PLACES, "ROWS": ROWS},
+            ("places", "rows", "rank", "low_stride", "places_in_part"),
+            {"num_warps": 4, "num_stages": 3},
         )  # fmt: skip
     for lazy in (False, True):
         numbers = ("lr", "rest1", "beta2", "rest2", "eps", "decay", "correction1", "correction2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from vocabkit_kernels import (  # noqa: E402
     nf4_quantize,
     reference,
 )
+from vocabkit_kernels.routes import AdapterRoute  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 FLOATS = [torch.float32, torch.float16, torch.bfloat16]
@@ -78,6 +80,53 @@ def test_output_and_every_gradient(
     for found, slope in zip(torch.autograd.grad(made, layer.leaves, gradient), slopes, strict=True):
         assert found.dtype == dtype
         assert_close(found, slope, times=2)
+
+
+# Every way in which a table may have it computed.
+ADAPTER_ROUTES = [AdapterRoute(True, False), AdapterRoute(False, True), AdapterRoute(True, True)]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("way", ADAPTER_ROUTES, ids=str)
+def test_every_way_computes_the_same(
+    way: AdapterRoute, dtype: torch.dtype, device: str, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("vocabkit_kernels.lora"), "adapter_route_for", lambda *shape: way)
+    layers = [
+        Layer(70, rows, 64, rank, dtype, device, nf4=rows > 32, seed=rows)
+        for rows, rank in ((130, 8), (32, 17), (200, 3), (40, 70))
+    ]
+    x = layers[0].x
+    for layer in layers:
+        layer.x = x
+    made = lora_linears(x, [LoRAWeight(layer.weight, layer.a, layer.b, 0.5, layer.bias) for layer in layers])
+    gradients = [draw(*one.shape, seed=9, dtype=dtype, device=device) for one in made]
+    leaves = [x, *[leaf for layer in layers for leaf in layer.leaves[1:]]]
+    found = torch.autograd.grad(made, leaves, gradients)
+    exact_x: Any = 0
+    for number, (layer, one, gradient) in enumerate(zip(layers, made, gradients, strict=True)):
+        expected, slopes = layer.exactly(gradient)
+        # 0.5 B is exact; S = x A^T and the slopes of it are rounded on the way.
+        assert_close(one, expected, times=2)
+        exact_x = exact_x + slopes[0]
+        for slope, exact in zip(found[1 + 3 * number : 4 + 3 * number], slopes[1:], strict=True):
+            assert_close(slope, exact, times=2)
+    assert_close(found[0], exact_x, times=3)
+
+
+def test_one_pass_over_the_slopes_holds_at_the_edges(device: str, route: str) -> None:
+    both = torch.ops.vocabkit.lora_slopes
+    for places, rows, rank in ((1, 1, 1), (64, 128, 16), (65, 129, 33), (2050, 131, 5), (3, 700, 64)):
+        gradient, b = draw(places, rows, seed=1, device=device), draw(rows, rank, seed=2, device=device)
+        # Columns of a wider matrix, as where several layers share their input.
+        low = draw(places, rank + 3, seed=3, device=device)[:, 2 : 2 + rank]
+        slope, db = both(gradient, b, low)
+        assert_close(slope, gradient.double() @ b.double())
+        assert_close(db, gradient.double().t() @ low.double())
+        again = both(gradient, b, low)
+        assert torch.equal(again[0], slope)
+        assert torch.equal(again[1], db)
+    torch.library.opcheck(both, (gradient, b, low))
 
 
 def test_gradients_by_finite_differences() -> None:

@@ -13,7 +13,16 @@ torch = pytest.importorskip("torch")
 
 from closeness import assert_close  # noqa: E402
 from vocabkit_kernels import nf4_linear, nf4_quantize, reference, routes  # noqa: E402
-from vocabkit_kernels.routes import Measured, Route, route_for, table_of, write_table  # noqa: E402
+from vocabkit_kernels.routes import (  # noqa: E402
+    AdapterRoute,
+    Measured,
+    Route,
+    Table,
+    adapter_route_for,
+    route_for,
+    table_of,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -31,11 +40,15 @@ def test_without_a_table_the_rule(folder: Path) -> None:
 
 def test_the_nearest_shape_that_was_measured(folder: Path) -> None:
     few, many, wide = Route(parts=4), Route(fused=False), Route(rows=128, warps=8)
-    table = [Measured(1, 4096, 4096, few), Measured(512, 4096, 4096, many), Measured(1, 28672, 8192, wide)]
+    appended = AdapterRoute(appended=True)
+    table = Table(
+        (Measured(1, 4096, 4096, few), Measured(512, 4096, 4096, many), Measured(1, 28672, 8192, wide)),
+        (Measured(4096, 4096, 4096, AdapterRoute(), 16), Measured(4096, 12288, 4096, appended, 48)),
+    )
     path = write_table("NVIDIA H200", {"triton": "3.7.1"}, table)
     assert path.name == "nvidia-h200.json"
     assert json.loads(path.read_text())["triton"] == "3.7.1"
-    assert table_of("NVIDIA H200") == tuple(table)
+    assert table_of("NVIDIA H200") == table
     for shape, expected in (
         ((2, 4096, 4096), few),
         ((16, 5120, 4096), few),
@@ -45,9 +58,14 @@ def test_the_nearest_shape_that_was_measured(folder: Path) -> None:
     ):
         assert route_for("NVIDIA H200", *shape) == expected
     assert route_for("NVIDIA A100", 2, 4096, 4096) == Route()
+    assert adapter_route_for("NVIDIA H200", 9000, 15000, 4096, 64) == appended
+    assert adapter_route_for("NVIDIA H200", 9000, 4096, 4096, 8) == AdapterRoute()
+    assert adapter_route_for("NVIDIA A100", 9000, 15000, 4096, 64) == AdapterRoute()
 
 
-@pytest.mark.parametrize("text", ["{", '{"routes": [{"places": 1}]}', '{"routes": [{"route": {"speed": 1}}]}'])
+@pytest.mark.parametrize(
+    "text", ["{", '{"routes": [{"places": 1}]}', '{"adapters": [3]}', '{"routes": [{"route": {"speed": 1}}]}']
+)
 def test_a_table_that_cannot_be_read_names_its_file(text: str, folder: Path) -> None:
     (folder / "nvidia-h200.json").write_text(text)
     with pytest.raises(ValueError, match=r"nvidia-h200\.json.*tune\.py"):
