@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("hookspecs",),
     ("plugins",),
     ("corpus", "tokenizer", "rows", "model"),
-    ("vocabulary", "train", "infer", "measure", "report"),
+    ("vocabulary", "fit", "train", "infer", "measure", "report"),
     ("console",),
     ("cli",),
     ("core_plugin", "__main__"),

@@ -46,9 +46,9 @@ def register_initializers(register: Callable[..., None]) -> None:
         register(name, _lazy("vocabkit.rows.initializers", name.replace("-", "_")))
     register("focus", _lazy("vocabkit.rows.focus", "focus"))
     register("omp", _lazy("vocabkit.rows.omp", "omp"))
-    register("shift", _lazy("vocabkit.train.shift", "shift"))
-    register("distill", _lazy("vocabkit.train.distill", "distill"))
-    register("headfit", _lazy("vocabkit.train.headfit", "headfit"))
+    register("shift", _lazy("vocabkit.fit.shift", "shift"))
+    register("distill", _lazy("vocabkit.fit.distill", "distill"))
+    register("headfit", _lazy("vocabkit.fit.headfit", "headfit"))
 
 
 @hookimpl

@@ -12,22 +12,22 @@ import pytest
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
+from vocabkit.fit.windows import Batch, batches, choose_windows
 from vocabkit.rows.checkpoint import open_checkpoint
 from vocabkit.rows.initializers import copy, subword_mean
 from vocabkit.rows.request import RowRequest
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
-from vocabkit.train.windows import Batch, batches, choose_windows
 from vocabkit.vocabulary.requests import Requests, RowOptions
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from vocabkit.fit.distill import distill, state_distance  # noqa: E402
+from vocabkit.fit.headfit import Places, headfit, loss_of, read_places  # noqa: E402
+from vocabkit.fit.shift import HEAD_BATCHES, shift, shifted, unnoticed, windows_of  # noqa: E402
+from vocabkit.fit.states import head_moment  # noqa: E402
 from vocabkit.model.load import load_model  # noqa: E402
-from vocabkit.train.distill import distill, state_distance  # noqa: E402
-from vocabkit.train.headfit import Places, headfit, loss_of, read_places  # noqa: E402
-from vocabkit.train.shift import HEAD_BATCHES, shift, shifted, unnoticed, windows_of  # noqa: E402
-from vocabkit.train.states import head_moment  # noqa: E402
 
 WORDS = ("软件", "自由", "基金会", "项目", "许可证", "使用")
 NOWHERE = "龍門"
@@ -131,7 +131,7 @@ def test_headfit_lowers_the_loss_on_text_it_did_not_read(setup: Setup) -> None:
 
 
 def test_the_gradient_of_headfit_is_the_slope_of_its_loss(setup: Setup) -> None:
-    from vocabkit.train.headfit import Cap, loss_and_gradient
+    from vocabkit.fit.headfit import Cap, loss_and_gradient
 
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(40, 6, generator=generator, dtype=torch.float64)

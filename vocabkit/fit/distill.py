@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
+from vocabkit.fit.options import numbers
+from vocabkit.fit.shift import HEAD_BATCHES, model_of, shifted, windows_of
+from vocabkit.fit.states import head_moment, layers_of, on_device, reading_new_rows, states_after
+from vocabkit.fit.windows import Batch
 from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
-from vocabkit.train.options import numbers
-from vocabkit.train.shift import HEAD_BATCHES, model_of, shifted, windows_of
-from vocabkit.train.states import head_moment, layers_of, on_device, reading_new_rows, states_after
-from vocabkit.train.windows import Batch
 
 Rows = NDArray[np.float32]
 

@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 
+from vocabkit.fit.windows import EPOCHS, WINDOW_TOKENS, batches, choose_windows
 from vocabkit.rows.request import Pieces
-from vocabkit.train.windows import EPOCHS, WINDOW_TOKENS, batches, choose_windows
 
 FIRST = 100
 PIECES = Pieces.of([[1, 2, 3], [4, 5], [], [6, 7, 8, 9]])

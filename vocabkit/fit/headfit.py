@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vocabkit.fit.options import numbers
+from vocabkit.fit.shift import model_of, windows_of
+from vocabkit.fit.states import head_inputs, on_device
+from vocabkit.fit.windows import Batch
 from vocabkit.rows.initializers import copy
 from vocabkit.rows.request import RowRequest
-from vocabkit.train.options import numbers
-from vocabkit.train.shift import model_of, windows_of
-from vocabkit.train.states import head_inputs, on_device
-from vocabkit.train.windows import Batch
 
 Rows = NDArray[np.float32]
 

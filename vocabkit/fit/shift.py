@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
+from vocabkit.fit.states import head_moment
+from vocabkit.fit.windows import Batch, batches, choose_windows
 from vocabkit.rows.initializers import copied_from, copy, twins
 from vocabkit.rows.request import RowRequest
 from vocabkit.tokenizer.byte_alphabet import is_text
-from vocabkit.train.states import head_moment
-from vocabkit.train.windows import Batch, batches, choose_windows
 
 Rows = NDArray[np.float32]
 

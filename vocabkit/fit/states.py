@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocabkit.errors import VocabkitError
-from vocabkit.train.windows import Batch
+from vocabkit.fit.windows import Batch
 
 
 class _Enough(Exception):

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from vocabkit.train.states import head_inputs, layers_of, reading_new_rows, states_after  # noqa: E402
+from vocabkit.fit.states import head_inputs, layers_of, reading_new_rows, states_after  # noqa: E402
 
 TINY = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 CONFIGS = {
