@@ -78,8 +78,8 @@ class Progress:
         else:
             self._task = self._fresh(label, None)
 
-    def count(self, done: int, total: int | None, unit: str = "tokens") -> None:
-        """Report `done` of `total` units of the current step."""
+    def count(self, done: int, total: int | None, unit: str = "tokens", more: str = "") -> None:
+        """Report `done` of `total` units of the current step, and `more` that is worth to be seen."""
         # A plugin's texts have no bytes on disk, and so no rate.
         if self.quiet or not done:
             return
@@ -91,12 +91,12 @@ class Progress:
         per_second = (done - before) / max(now - start, 1e-9)
         rate = f"{per_second / 1e6:.1f} MB/s" if unit == "bytes" else f"{per_second:,.0f} {unit}/s"
         if self._live is not None:
-            self._live.update(self._task, total=total, completed=done, description=f"{self._label}  {rate}")
+            self._live.update(self._task, total=total, completed=done, description=f"{self._label}  {more or rate}")
         elif now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             left = f", {(total - done) / per_second:.0f} s left" if total and per_second else ""
             part = f"{done / total:.0%}, " if total else ""
-            self._say(f"{self._label}: {part}{rate}{left}")
+            self._say(f"{self._label}: {part}{f'{more}, ' if more else ''}{rate}{left}")
 
     def _fresh(self, label: str, total: int | None) -> Any:
         for task in self._live.task_ids:

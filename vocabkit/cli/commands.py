@@ -7,12 +7,14 @@ import click
 from vocabkit.cli.bench import bench
 from vocabkit.cli.diff import diff
 from vocabkit.cli.extend import extend
+from vocabkit.cli.fuse import fuse
 from vocabkit.cli.installed import languages, plugins
 from vocabkit.cli.learn import learn
+from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 
 def add_commands(cli: click.Group) -> None:
     """Add every command to `cli`."""
-    for command in (extend, learn, verify, diff, bench, languages, plugins):
+    for command in (extend, learn, verify, diff, train, fuse, bench, languages, plugins):
         cli.add_command(command)

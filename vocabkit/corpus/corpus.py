@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vocabkit.corpus.blocks import read_blocks
 from vocabkit.corpus.clean import clean
-from vocabkit.corpus.parquet import read_parquet
+from vocabkit.corpus.parquet import read_parquet, read_parquet_records
 from vocabkit.corpus.plain import read_plain
 from vocabkit.corpus.problems import Problems
-from vocabkit.corpus.records import read_json_lines, read_word_list
+from vocabkit.corpus.records import read_array, read_json_lines, read_objects, read_word_list
 from vocabkit.corpus.sources import Source, find_sources, format_of
 from vocabkit.corpus.text import Text
 from vocabkit.errors import VocabkitError
@@ -65,6 +66,33 @@ class Corpus:
                 yield from self._checked(source.name, source.texts())
             else:
                 yield from self._read(source.name, source.path)
+
+    def records(self) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        """Yield source, place and object of every record of JSON Lines, JSON arrays and Parquet.
+
+        place: the offset in bytes, or the record's number.  Raises VocabkitError for sources that have no records.
+        """
+        self.problems.clear()
+        self.bytes_read = 0
+        for source in self._sources:
+            path, name = source.path, source.name
+            if path is None or (kind := format_of(path)) not in ("json lines", "parquet"):
+                raise VocabkitError(f"{name} has no records; name JSON Lines, a JSON array or Parquet")
+            if kind == "parquet":
+                found = read_parquet_records(path, self.problems, self._advance)
+            else:
+                found = self._json_records(name, path)
+            for place, record in found:
+                yield name, place, record
+
+    def _json_records(self, name: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        with self._open(path) as file:
+            blocks = read_blocks(file, name, self.problems, self._advance)
+            first = next(blocks, b"")
+            if first.lstrip().startswith(b"["):
+                yield from read_array(b"".join([first, *blocks]), name, self.problems)
+            else:
+                yield from read_objects(chain([first], blocks), name, self.problems)
 
     def _read(self, name: str, path: Path | None) -> Iterator[Text]:
         """Read a file, or stdin, which is plain text."""

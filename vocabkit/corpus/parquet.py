@@ -52,6 +52,30 @@ def read_parquet(path: Path, problems: Problems, field: str, advance: Callable[[
     advance(size - num_advanced)
 
 
+def read_parquet_records(
+    path: Path, problems: Problems, advance: Callable[[int], None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and every column of each row.
+
+    Raises VocabkitError when pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise VocabkitError(f"{path} is Parquet, which needs pyarrow; pip install 'vocabkit[data]'") from error
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH, use_threads=False):
+                for record in batch.to_pylist():
+                    yield number, record
+                    number += 1
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        problems.damage(str(path), f"damaged Parquet data ({str(error).partition(chr(10))[0].rstrip('.')})", number)
+    advance(path.stat().st_size)
+
+
 def _check_column(schema: Any, path: Path, field: str) -> None:
     import pyarrow
 

@@ -5,15 +5,46 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from vocabkit.corpus.blocks import read_lines
 from vocabkit.corpus.clean import clean, decode
 from vocabkit.corpus.problems import Problems
 from vocabkit.corpus.text import Text
+from vocabkit.errors import VocabkitError
 
 MAX_RECORD_BYTES = 64 << 20
 # A count that fits in 64 bits; int() would also take "1_0", " 7" and "٣".
 COUNT = re.compile("[0-9]{1,18}")
+
+
+def read_objects(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the offset and the object of every record."""
+    for offset, text in _decoded(blocks, path, "record", problems):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            problems.bad(path, "record", "invalid JSON", offset, getattr(error, "msg", type(error).__name__))
+            continue
+        if isinstance(record, dict):
+            yield offset, record
+        else:
+            problems.bad(path, "record", "no JSON object", offset)
+
+
+def read_array(data: bytes, path: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of every record of a JSON array."""
+    try:
+        records = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise VocabkitError(
+            f"{path} is not valid JSON ({error}); mend it, or write one record on each line"
+        ) from error
+    for number, record in enumerate(records):
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            problems.bad(path, "record", "no JSON object", None, f"number {number}")
 
 
 def read_json_lines(blocks: Iterable[bytes], path: str, problems: Problems, field: str) -> Iterator[Text]:

@@ -57,6 +57,24 @@ def document_bits(
     return bits
 
 
+def scored_batches(
+    documents: Sequence[Sequence[int]], start: int, *, context: int = 1024
+) -> Iterator[tuple[Any, Any]]:
+    """Yield ids and labels, [B, T] int64 each: the windows of `document_bits`; labels are -100 where nothing counts.
+
+    labels[:, t] is what comes after ids[:, t].
+    """
+    windows = [window for i, ids in enumerate(documents) for window in _windows(i, ids, start, context)]
+    windows.sort(key=lambda window: len(window.ids))
+    for batch in _batches(windows):
+        ids, _ = _padded(batch, "cpu")
+        labels = ids.new_full(ids.shape, -100)
+        for row, window in enumerate(batch):
+            end = len(window.ids) - 1
+            labels[row, end - window.scored : end] = ids[row, end - window.scored + 1 : end + 1]
+        yield ids, labels
+
+
 def log_z_shift(
     model: Any, documents: Sequence[Sequence[int]], start: int, size: int, *, context: int = 1024
 ) -> tuple[float, float]:

@@ -1,0 +1,231 @@
+"""Make a plain model of a run: its adapters added to the weights, its rows put in their place, shard by shard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from vocabkit_kernels import merge_lora
+
+from vocabkit.copying import ChecksumWriter, copy_file
+from vocabkit.errors import CheckpointError, VocabkitError
+from vocabkit.files import MANIFEST, whole_folder
+from vocabkit.manifest import XXH3, read_manifest, write_manifest
+from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
+from vocabkit.rows.safetensors_file import Header, header_bytes
+from vocabkit.rows.safetensors_file import Tensor as Stored
+from vocabkit.train.checkpoints import Saved, checkpoints
+from vocabkit.train.run import Run, fingerprint, open_run
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# Facts of the model's manifest that stay true of the fused one.
+KEPT = ("base", "language", "new_tokens", "added_special", "size", "padded_size")
+# On disk, where transformers calls it something else in memory: Mixtral; and experts of Qwen and others.
+PLACES = (("", ""), (".mlp.", ".block_sparse_moe."))
+EXPERT_NAMES = {"w1": ("w1", "gate_proj"), "w2": ("w2", "down_proj"), "w3": ("w3", "up_proj")}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run learned, from one of its checkpoints."""
+
+    run: Run
+    saved: Saved
+    tensors: dict[str, Tensor]
+
+    @property
+    def scale(self) -> float:
+        """What its adapters' products are multiplied by."""
+        return self.run.settings.alpha / self.run.settings.rank
+
+    @property
+    def adapters(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer -> (a, b)."""
+        layers = [name.removesuffix(".lora_A") for name in self.tensors if name.endswith(".lora_A")]
+        return {layer: (self.tensors[f"{layer}.lora_A"], self.tensors[f"{layer}.lora_B"]) for layer in layers}
+
+
+@dataclass(frozen=True)
+class Delta:
+    """scale B A, for a tensor, or for rows from `row` on of the matrix of one `expert` in it."""
+
+    a: Tensor
+    b: Tensor
+    scale: float
+    expert: int | None = None
+    row: int = 0
+
+
+def read_trained(folder: Path, step: int | None = None) -> Trained:
+    """Return what the newest checkpoint of a run holds, or that of `step`.
+
+    Raises VocabkitError when there is none.
+    """
+    run, saved = open_run(folder), checkpoints(folder)
+    if not saved:
+        raise VocabkitError(f"{folder} has no checkpoint yet; train further with --resume")
+    chosen = saved[-1] if step is None else next((one for one in saved if one.step == step), None)
+    if chosen is None:
+        raise VocabkitError(
+            f"{folder} has no checkpoint of step {step}; it has {', '.join(str(one.step) for one in saved)}"
+        )
+    return Trained(run, chosen, chosen.trained())
+
+
+def base_of(runs: Sequence[Trained], base: Path | None) -> Path:
+    """Return the model that all runs started from; raises VocabkitError when it is not there, or not the same."""
+    folder = base or runs[0].run.model
+    if not folder.is_dir():
+        raise VocabkitError(f"the model {folder} is not there any more; name it with --base")
+    found = fingerprint(folder)
+    for one in runs:
+        written = (read_manifest(one.run.folder) or {}).get("model")
+        if written != found:
+            raise VocabkitError(
+                f"{one.run.folder} was not trained from {folder}, or its files changed; name the model with --base"
+            )
+    return folder
+
+
+def fuse(
+    runs: Sequence[Trained],
+    base: Path,
+    output: Path,
+    *,
+    force: bool = False,
+    check: Callable[[Path], Mapping[str, Any]] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Write `base` with what `runs` learned into the folder `output`, which appears whole or not at all.
+
+    Adapters are added in the order of the runs, in float32, and rounded once; rows are those of the last run that has
+    them.  At most a few times the largest tensor is in memory.
+    check: called with the finished folder before it appears; what it returns goes to the manifest.
+    Raises CheckpointError when an adapter fits no tensor.
+    """
+    checkpoint = open_checkpoint(base)
+    names = {name: header for header in checkpoint.shards.values() for name in header.tensors}
+    deltas = _deltas(runs, names)
+    rows = _rows(runs, checkpoint)
+    with whole_folder(output, force=force) as folder:
+        checksums = {}
+        for shard, header in checkpoint.shards.items():
+            if progress:
+                progress(f"Writing {shard}")
+            if any(name in deltas or name in rows for name in header.tensors):
+                checksums[shard] = _rewritten(header, folder / shard, deltas, rows)
+            else:
+                checksums[shard] = copy_file(header.path, folder / shard)
+        for path in sorted(base.iterdir()):
+            if path.is_file() and path.name not in (MANIFEST, *checkpoint.shards) and not path.name.startswith("."):
+                shutil.copyfile(path, folder / path.name)
+        facts = {name: value for name, value in (read_manifest(base) or {}).items() if name in KEPT}
+        write_manifest(
+            folder,
+            "fuse",
+            arguments={"runs": [one.run.folder.name for one in runs], "steps": [one.saved.step for one in runs]},
+            inputs=[one.saved.folder / "trained.safetensors" for one in runs],
+            checksums={name: f"{XXH3}{value}" for name, value in checksums.items()},
+            **facts,
+            **({"fused": dict(check(folder))} if check else {}),
+        )
+
+
+def _deltas(runs: Sequence[Trained], names: Mapping[str, Header]) -> dict[str, list[Delta]]:
+    """Return tensor on disk -> what is added to it, in order."""
+    found: dict[str, list[Delta]] = {}
+    for one in runs:
+        for layer, (a, b) in one.adapters.items():
+            for name, delta in _placed(layer, a, b, one.scale, names):
+                _check_shape(name, delta, names[name].tensors[name])
+                found.setdefault(name, []).append(delta)
+    return found
+
+
+def _placed(layer: str, a: Tensor, b: Tensor, scale: float, names: Mapping[str, Header]) -> list[tuple[str, Delta]]:
+    """Return where on disk an adapter belongs: a tensor of its own, or parts of one that holds all experts."""
+    for before, after in PLACES:
+        path = layer.replace(before, after) if before else layer
+        if a.dim() == 2 and f"{path}.weight" in names:
+            return [(f"{path}.weight", Delta(a, b, scale))]
+        if a.dim() == 2:
+            continue
+        experts, _, matrix = path.rpartition(".")
+        for name in EXPERT_NAMES[matrix]:
+            if f"{experts}.0.{name}.weight" in names:
+                return [(f"{experts}.{i}.{name}.weight", Delta(a[i], b[i], scale)) for i in range(len(a))]
+        whole = f"{experts}.down_proj" if matrix == "w2" else f"{experts}.gate_up_proj"
+        if whole in names:
+            row = b.shape[1] if matrix == "w3" else 0
+            return [(whole, Delta(a[i], b[i], scale, i, row)) for i in range(len(a))]
+    raise CheckpointError(
+        f"the model has no tensor for the adapter of {layer}; fuse it onto the model it was trained on"
+    )
+
+
+def _check_shape(name: str, delta: Delta, stored: Stored) -> None:
+    rows, columns = stored.shape[-2:]
+    if delta.a.shape[1] != columns or delta.row + len(delta.b) > rows:
+        raise CheckpointError(
+            f"the adapter of {name} is for [{len(delta.b)}, {delta.a.shape[1]}], the tensor is {list(stored.shape)}"
+        )
+    if stored.dtype not in DTYPES:
+        raise CheckpointError(f"{name} has the type {stored.dtype}; fuse onto the model before it is quantised")
+
+
+def _rows(runs: Sequence[Trained], checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return row tensor -> its last rows."""
+    found: dict[str, Tensor] = {}
+    for one in runs:
+        if "rows.input" in one.tensors:
+            found[checkpoint.input.name] = one.tensors["rows.input"]
+            if checkpoint.tied and checkpoint.head is not None:
+                found[checkpoint.head.name] = one.tensors["rows.input"]
+        if "rows.head" in one.tensors:
+            if checkpoint.head is None:
+                raise CheckpointError(f"{one.run.folder} trained a head, and {checkpoint.folder} has none of its own")
+            found[checkpoint.head.name] = one.tensors["rows.head"]
+    return found
+
+
+def _rewritten(
+    header: Header, target: Path, deltas: Mapping[str, Sequence[Delta]], rows: Mapping[str, Tensor]
+) -> str:
+    entries = [(name, tensor.dtype, tensor.shape, tensor.nbytes) for name, tensor in header.tensors.items()]
+    with header.path.open("rb", buffering=0) as source, target.open("wb") as out:
+        writer = ChecksumWriter(out)
+        writer.write(header_bytes(entries, header.metadata))
+        for name, stored in header.tensors.items():
+            if name in rows:
+                new = rows[name].to(DTYPES[stored.dtype])
+                writer.copy(source, stored.start, stored.nbytes - new.nbytes)
+                writer.write(_raw(new))
+            elif name in deltas:
+                writer.write(_raw(_merged(header.path, stored, deltas[name])))
+            else:
+                writer.copy(source, stored.start, stored.nbytes)
+    return writer.checksum.hexdigest()
+
+
+def _merged(path: Path, stored: Stored, deltas: Sequence[Delta]) -> Tensor:
+    data = torch.from_numpy(np.fromfile(path, np.uint8, stored.nbytes, offset=stored.start))
+    weight = data.view(DTYPES[stored.dtype]).view(stored.shape)
+    places: dict[tuple[int | None, int, int], list[tuple[Tensor, Tensor, float]]] = {}
+    for delta in deltas:
+        place = (delta.expert, delta.row, len(delta.b))
+        places.setdefault(place, []).append((delta.a, delta.b, delta.scale))
+    for (expert, row, count), adapters in places.items():
+        part = (weight if expert is None else weight[expert])[row : row + count]
+        part.copy_(merge_lora(part, adapters))
+    return weight
+
+
+def _raw(tensor: Tensor) -> memoryview:
+    data: Any = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+    return memoryview(data)

@@ -1,0 +1,345 @@
+"""The training loop, readable from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from vocabkit_kernels import RowAdamW
+
+from vocabkit.errors import VocabkitError
+from vocabkit.train.checkpoints import Saved, checkpoints, restore, save
+from vocabkit.train.evaluate import HeldOut, bits_per_byte
+from vocabkit.train.loggers import Logger
+from vocabkit.train.mixture import Drawn, Mixture, batches
+from vocabkit.train.processes import Processes, whole
+from vocabkit.train.run import METRICS, Run, truncate_metrics
+from vocabkit.train.settings import Settings, learning_rate_factor
+from vocabkit.train.trainee import Trainee
+
+# Of a step, which never decide what is learned: sequences are this long or a multiple of it.
+LENGTH_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What does not change the numbers of a run.
+
+    save_every, evaluate_every: steps between; None: ten times in a run.  keep: newest checkpoints that stay.
+    max_base_regression: share by which bits per byte of the base text may rise; None: no guard.
+    stop_after: save and end after so many steps of this sitting.
+    """
+
+    save_every: int | None = None
+    evaluate_every: int | None = None
+    keep: int = 2
+    max_base_regression: float | None = None
+    stop_after: int | None = None
+    logger: Logger | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step did.
+
+    loss: nats a token.  bits_per_byte: of the step's own text.  new_tokens: share of the learned ids that are new.
+    memory_bytes: the process's peak, of the GPU where there is one.  evaluated: name of a text -> bits per byte.
+    """
+
+    step: int
+    loss: float
+    bits_per_byte: float
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    bytes: int
+    new_tokens: float
+    sources: dict[str, int]
+    seconds: float
+    memory_bytes: int
+    evaluated: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: "done", "stopped" (a signal, or `stop_after`), or "guarded" (the base language degraded)."""
+
+    ended: str
+    step: int
+    steps: int
+    evaluated: dict[str, dict[str, float]]
+    message: str = ""
+
+
+def train(
+    run: Run,
+    trainee: Trainee,
+    mixture: Mixture,
+    held_out: Sequence[HeldOut],
+    habits: Habits,
+    processes: Processes,
+    report: Callable[[Step, int], None],
+) -> Outcome:
+    """Train from the newest checkpoint of the run, or from the beginning, to the end.
+
+    report: called with every step and the number of all steps, by the first process.
+    Raises VocabkitError when the loss is no number (nothing of that step is kept) or when memory runs out.
+    """
+    settings = run.settings
+    module = processes.wrap(trainee)
+    parameters = trainee.trained()
+    optimizers = _optimizers(parameters, settings)
+    steps = settings.steps or ceil(settings.epochs * mixture.sequences_in_a_pass() / settings.batch_size)
+    begin, first = _resume(run, parameters, optimizers, mixture)
+    save_every = habits.save_every or max(1, steps // 10)
+    evaluate_every = habits.evaluate_every or max(1, steps // 10)
+
+    def evaluated() -> dict[str, float]:
+        return {text.name: bits_per_byte(module, trainee, text, processes, settings.block_size) for text in held_out}
+
+    def keep(step: int) -> None:
+        state = {"steps": steps, "mixture": mixture.state(), "first": first}
+        save(run.folder, step, parameters, _by_name(parameters, optimizers), state, processes, habits.keep)
+
+    if not first:
+        first = evaluated()
+        if processes.is_first and first:
+            _append(run, {"step": 0, "evaluated": first})
+    latest, ended, message = first, "done", ""
+    with _signals() as stop, _log(run, processes, habits.logger) as log:
+        for step in range(begin, steps):
+            started = time.perf_counter()
+            # A step's random numbers are a function of the seed and its number: nothing of them need be saved.
+            torch.manual_seed(hash_of(settings.seed, step, processes.rank))
+            drawn = mixture.draw(settings.batch_size)
+            factor = learning_rate_factor(settings, step, steps)
+            for optimizer, rate in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * factor
+            with _enough_memory(settings):
+                sums = _accumulate(module, trainee, drawn, settings, processes)
+            norm = _clipped(list(parameters.values()), settings.clip)
+            loss, labels, bytes_, new = processes.summed(sums)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise VocabkitError(_not_finite(run, step, loss, norm, drawn))
+            for optimizer, _ in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            seconds = time.perf_counter() - started
+            done = step + 1
+            is_last = done == steps
+            if held_out and (done % evaluate_every == 0 or is_last):
+                latest = evaluated()
+            found = Step(
+                done, loss / max(labels, 1), loss / math.log(2) / max(bytes_, 1), norm,
+                max(rate for _, rate in optimizers) * factor, int(labels), int(bytes_), new / max(labels, 1),
+                _counts(drawn), seconds, _peak_bytes(processes),
+                latest if held_out and (done % evaluate_every == 0 or is_last) else {},
+            )  # fmt: skip
+            log(found)
+            if processes.is_first:
+                report(found, steps)
+            regression = _regression(first, found.evaluated)
+            if habits.max_base_regression is not None and regression > habits.max_base_regression:
+                ended, message = "guarded", _guarded(first, found.evaluated, habits.max_base_regression)
+            elif processes.any(bool(stop)) or done - begin == habits.stop_after:
+                ended = "stopped" if not is_last else "done"
+            if ended != "done" or is_last or done % save_every == 0:
+                keep(done)
+            if ended != "done":
+                return Outcome(ended, done, steps, {"first": first, "last": latest}, message)
+    return Outcome("done", steps, steps, {"first": first, "last": latest})
+
+
+def _accumulate(
+    module: nn.Module, trainee: Trainee, drawn: Sequence[Drawn], settings: Settings, processes: Processes
+) -> list[float]:
+    """Add up the gradients of a step; return the sums of loss, labels, bytes and new ids that this process saw."""
+    passes = batches(drawn, settings.micro_batch, processes.rank, processes.world)
+    # The mean over every label of the step, whichever process and pass it is in; gradients of processes are averaged.
+    labels_in_all = sum(int(one.learned[1:].sum()) for one in drawn)
+    share = processes.world / max(labels_in_all, 1)
+    sums = [0.0, 0.0, 0.0, 0.0]
+    for number, part in enumerate(passes):
+        ids, labels = padded(part, processes.device)
+        with processes.accumulating(module, number == len(passes) - 1):
+            minimised, loss = module(ids, labels)
+            (minimised * share).backward()
+        sums[0] += float(loss.double())
+        sums[1] += int((labels != -100).sum())
+        sums[2] += sum(one.bytes for one in part)
+        sums[3] += int((labels >= max(trainee.first, 1)).sum()) if trainee.first else 0
+    return sums
+
+
+def padded(drawn: Sequence[Drawn], device: str) -> tuple[Tensor, Tensor]:
+    """Return ids and labels, [B, T]; labels[:, t] is what comes after ids[:, t], -100 where nothing is learned.
+
+    Shorter sequences end in id 0, which nothing before them sees.
+    """
+    length = max((len(one.ids) - 1 for one in drawn), default=1)
+    length = -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    ids = np.zeros((max(len(drawn), 1), length), np.int64)
+    labels = np.full_like(ids, -100)
+    for row, one in enumerate(drawn):
+        size = len(one.ids) - 1
+        ids[row, :size] = one.ids[:-1]
+        labels[row, :size] = np.where(one.learned[1:], one.ids[1:], -100)
+    return torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device)
+
+
+def hash_of(*numbers: int) -> int:
+    """Return a seed that differs for every combination of numbers."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _optimizers(parameters: Mapping[str, nn.Parameter], settings: Settings) -> list[tuple[Any, float]]:
+    """Return optimizers with their rates: rows keep a float32 copy of 16-bit values, adapters are float32."""
+    how: dict[str, Any] = {
+        "betas": (settings.beta1, settings.beta2), "eps": settings.epsilon, "weight_decay": settings.weight_decay,
+    }  # fmt: skip
+    rows = [parameter for name, parameter in parameters.items() if name.startswith("rows.")]
+    others = [parameter for name, parameter in parameters.items() if not name.startswith("rows.")]
+    found: list[tuple[Any, float]] = []
+    if rows:
+        found.append((RowAdamW(rows, lr=settings.rows_learning_rate, **how), settings.rows_learning_rate))
+    if others:
+        found.append((torch.optim.AdamW(others, lr=settings.learning_rate, **how), settings.learning_rate))
+    return found
+
+
+def _by_name(parameters: Mapping[str, Tensor], optimizers: Sequence[tuple[Any, float]]) -> dict[str, Any]:
+    rows, others = optimizers[0][0], optimizers[-1][0]
+    return {name: rows if name.startswith("rows.") else others for name in parameters}
+
+
+def _resume(
+    run: Run, parameters: Mapping[str, Tensor], optimizers: Sequence[tuple[Any, float]], mixture: Mixture
+) -> tuple[int, dict[str, float]]:
+    """Go on from the newest checkpoint; return the steps taken, and what was measured before the first."""
+    saved: list[Saved] = checkpoints(run.folder)
+    if not saved:
+        truncate_metrics(run.folder, -1)
+        return 0, {}
+    state = restore(saved[-1], parameters, _by_name(parameters, optimizers))
+    mixture.restore(state["mixture"])
+    truncate_metrics(run.folder, state["step"])
+    return int(state["step"]), dict(state["first"])
+
+
+def _clipped(parameters: Sequence[Tensor], clip: float) -> float:
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
+    return float(whole(norm))
+
+
+def _regression(first: Mapping[str, float], latest: Mapping[str, float]) -> float:
+    """Return by what share the base text got worse, 0 when that is not known."""
+    if "base" not in first or "base" not in latest:
+        return 0.0
+    return latest["base"] / first["base"] - 1
+
+
+def _guarded(first: Mapping[str, float], latest: Mapping[str, float], limit: float) -> str:
+    return (
+        f"the base text takes {latest['base']:.4f} bits per byte, {_regression(first, latest):.1%} more than the "
+        f"{first['base']:.4f} before training (at most {limit:.1%} more allowed); mix in base text with "
+        f"--data en=FILE --mix en=0.1, or lower the learning rate"
+    )
+
+
+def _not_finite(run: Run, step: int, loss: float, norm: float, drawn: Sequence[Drawn]) -> str:
+    saved = checkpoints(run.folder)
+    kept = f"the checkpoint of step {saved[-1].step} is kept" if saved else "nothing was saved yet"
+    return (
+        f"step {step + 1}: the loss is {loss} and the gradient's norm {norm}, on text of "
+        f"{', '.join(sorted(_counts(drawn)))}; {kept}; lower the learning rate or use --dtype float32 or bfloat16"
+    )
+
+
+def _counts(drawn: Sequence[Drawn]) -> dict[str, int]:
+    """Return how many sequences each source gave."""
+    names = [one.source for one in drawn]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _peak_bytes(processes: Processes) -> int:
+    if processes.device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def _enough_memory(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        smaller = (
+            f"--micro-batch {settings.micro_batch // 2}" if settings.micro_batch > 1 else "a smaller --block-size"
+        )
+        more = "" if settings.checkpointing else ", --checkpointing"
+        raise VocabkitError(
+            f"memory ran out in a pass of {settings.micro_batch} sequences of {settings.block_size}; "
+            f"use {smaller}{more} or --quantize nf4, and go on with --resume"
+        ) from error
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yield a list that gets a signal's number when one asks to stop; the second one is not held back."""
+    stop: list[int] = []
+    before: dict[int, Any] = {}
+
+    def asked(number: int, _: Any) -> None:
+        stop.append(number)
+        signal.signal(number, before[number])
+
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        try:
+            before[number] = signal.signal(number, asked)
+        except ValueError:
+            break  # not the main thread
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _log(run: Run, processes: Processes, logger: Logger | None) -> Iterator[Callable[[Step], None]]:
+    """Yield what writes a step to metrics.jsonl, and to a logger when there is one."""
+    if not processes.is_first:
+        yield lambda step: None
+        return
+
+    def write(step: Step) -> None:
+        data = {name: value for name, value in asdict(step).items() if value != {}}
+        _append(run, data)
+        if logger:
+            logger.log(data)
+
+    yield write
+    if logger:
+        logger.close()
+
+
+def _append(run: Run, data: Mapping[str, Any]) -> None:
+    with (run.folder / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(data) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,99 @@
+"""A run as an adapter that plain PEFT reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vocabkit.errors import VocabkitError
+from vocabkit.files import whole_folder
+from vocabkit.manifest import write_manifest
+from vocabkit.rows.checkpoint import Checkpoint, RowTensor, open_checkpoint
+from vocabkit.train.fuse import DTYPES, Trained
+
+FORMS = ("modules-to-save", "trainable-tokens")
+PREFIX = "base_model.model."
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def export(trained: Trained, base: Path, output: Path, form: str, *, force: bool = False) -> None:
+    """Write what a run learned as a PEFT adapter for `base` into the folder `output`, whole or not at all.
+
+    form: "modules-to-save" writes whole vocabulary matrices, as the published adapters do; "trainable-tokens" the
+    rows that trained alone.  Read back with `PeftModel.from_pretrained(model, output)`.
+    Raises VocabkitError for adapters of experts, for which PEFT has no such form.
+    """
+    checkpoint = open_checkpoint(base)
+    settings = trained.run.settings
+    tensors: dict[str, Tensor] = {}
+    for layer, (a, b) in trained.adapters.items():
+        if a.dim() != 2:
+            raise VocabkitError(
+                f"{layer} adapts experts, for which PEFT has no form; use `vocabkit fuse` without --peft"
+            )
+        tensors[f"{PREFIX}{layer}.lora_A.weight"] = a
+        tensors[f"{PREFIX}{layer}.lora_B.weight"] = b
+    rows = _rows(trained, checkpoint)
+    config: dict[str, Any] = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base), "r": settings.rank,
+        "lora_alpha": settings.alpha, "lora_dropout": settings.dropout, "bias": "none", "inference_mode": True,
+        "fan_in_fan_out": False, "init_lora_weights": True,
+        # Names as they are: a pattern might match more.
+        "target_modules": sorted(trained.adapters) or None,
+    }  # fmt: skip
+    if rows and form == "modules-to-save":
+        config["modules_to_save"] = sorted(
+            tensor.name.removesuffix(".weight").rpartition(".")[2] for tensor, _ in rows
+        )
+        for tensor, new in rows:
+            tensors[f"{PREFIX}{tensor.name}"] = _whole(tensor, new)
+    elif rows:
+        first = checkpoint.rows - len(rows[0][1])
+        indices = list(range(first, checkpoint.rows))
+        names = [tensor.name.removesuffix(".weight") for tensor, _ in rows]
+        config["trainable_token_indices"] = {name.rpartition(".")[2]: indices for name in names}
+        for name, (_, new) in zip(names, rows, strict=True):
+            tensors[f"{PREFIX}{name}.token_adapter.trainable_tokens_delta"] = new
+    if not trained.adapters:
+        config = _without_adapters(config, rows, form)
+    from safetensors.torch import save_file
+
+    with whole_folder(output, force=force) as folder:
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / WEIGHTS)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_manifest(folder, "fuse --peft", arguments={"form": form, "step": trained.saved.step}, inputs=[])
+
+
+def _rows(trained: Trained, checkpoint: Checkpoint) -> list[tuple[RowTensor, Tensor]]:
+    found = []
+    if "rows.input" in trained.tensors:
+        found.append((checkpoint.input, trained.tensors["rows.input"]))
+    if "rows.head" in trained.tensors and checkpoint.head is not None:
+        found.append((checkpoint.head, trained.tensors["rows.head"]))
+    return found
+
+
+def _whole(tensor: RowTensor, new: Tensor) -> Tensor:
+    """Return a matrix with its last rows replaced."""
+    import numpy as np
+
+    old = torch.from_numpy(np.array(tensor.values).view(np.uint8)).view(DTYPES[tensor.tensor.dtype])
+    return torch.cat([old.view(tensor.tensor.shape)[: len(old) - len(new)], new.to(old.dtype)])
+
+
+def _without_adapters(config: dict[str, Any], rows: Any, form: str) -> dict[str, Any]:
+    """Return the config of rows alone."""
+    if form == "trainable-tokens":
+        indices = config["trainable_token_indices"]
+        kept = {name: config[name] for name in ("task_type", "base_model_name_or_path", "inference_mode")}
+        return {
+            **kept,
+            "peft_type": "TRAINABLE_TOKENS",
+            "token_indices": next(iter(indices.values())),
+            "target_modules": sorted(indices),
+        }
+    return config

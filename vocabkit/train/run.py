@@ -1,0 +1,173 @@
+"""A run's folder: what it was started with, its metrics and its checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vocabkit.copying import checksum_of
+from vocabkit.errors import VocabkitError
+from vocabkit.files import MANIFEST
+from vocabkit.manifest import read_manifest
+from vocabkit.rows.checkpoint import CONFIG
+from vocabkit.train.checkpoints import FOLDER, checkpoints
+from vocabkit.train.settings import Settings
+
+METRICS = "metrics.jsonl"
+LIBRARIES = ("vocabkit", "torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says of itself.
+
+    model: the folder it started from.  settings: its numbers.  data: name of a text -> its files.  shares: of a mix.
+    reading: how texts are read ("field", "documents", "on_bad_text").
+    """
+
+    folder: Path
+    model: Path
+    settings: Settings
+    data: dict[str, list[str]]
+    shares: dict[str, float]
+    reading: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what must be the same for a run to go on."""
+        return {
+            "model": fingerprint(self.model),
+            "settings": self.settings.to_json(),
+            "data": self.data,
+            "shares": self.shares,
+            "reading": self.reading,
+        }
+
+
+def begin(run: Run, *, resume: bool, force: bool) -> None:
+    """Make the run's folder, or check that the one that is there is of the same arguments.
+
+    Raises VocabkitError when there is a run and neither `resume` nor `force` says what to do with it, or when it was
+    started with other arguments.
+    """
+    found = read_manifest(run.folder) if run.folder.is_dir() else None
+    if resume:
+        if found is None or found.get("command") != "train":
+            raise VocabkitError(f"{run.folder} holds no run to resume; start it without --resume")
+        _check_same(run, found)
+        return
+    if run.folder.is_dir() and any(run.folder.iterdir()):
+        if found is None or found.get("command") != "train":
+            raise VocabkitError(f"{run.folder} exists and is no run of vocabkit; choose another --output")
+        if not force:
+            saved = checkpoints(run.folder)
+            steps = f"{saved[-1].step} steps" if saved else "no saved step"
+            raise VocabkitError(
+                f"{run.folder} holds a run of {steps}; go on with --resume, or start anew with --force"
+            )
+        shutil.rmtree(run.folder / FOLDER, ignore_errors=True)
+        (run.folder / METRICS).unlink(missing_ok=True)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        _write_json(
+            run.folder / MANIFEST,
+            {
+                "command": "train",
+                "base": str(run.model.resolve()),
+                **run.to_json(),
+                "versions": {name: _version(name) for name in LIBRARIES},
+                "files": {},
+            },
+        )
+    except OSError as error:
+        raise VocabkitError(f"cannot write to {run.folder}: {error.strerror}; choose another --output") from error
+
+
+def open_run(folder: Path) -> Run:
+    """Return the run in `folder`; raises VocabkitError when there is none."""
+    found = read_manifest(folder) if folder.is_dir() else None
+    if found is None or found.get("command") != "train":
+        raise VocabkitError(f"{folder} is no run; name the output of `vocabkit train`")
+    return Run(
+        folder,
+        Path(found["base"]),
+        Settings.from_json(found["settings"]),
+        found["data"],
+        found["shares"],
+        found["reading"],
+    )
+
+
+def fingerprint(model: Path) -> dict[str, str]:
+    """Return what tells one model from another: hashes of its config and tokenizer, and of its weights' headers.
+
+    Headers, the first and the last megabyte: reading 13 GB at every start would take longer than a step.
+    """
+    found = {}
+    for name in (CONFIG, "tokenizer.json", "tokenizer.model", MANIFEST):
+        if (model / name).is_file():
+            found[name] = checksum_of(model / name)
+    for path in sorted(model.glob("*.safetensors")):
+        digest = hashlib.sha256(str(path.stat().st_size).encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, path.stat().st_size - (1 << 20)))
+            digest.update(file.read())
+        found[path.name] = digest.hexdigest()[:32]
+    return found
+
+
+def truncate_metrics(folder: Path, step: int) -> None:
+    """Remove the lines of steps that were taken after the checkpoint of `step`."""
+    path = folder / METRICS
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue  # half a line, of a run that was killed
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    partial.replace(path)
+
+
+def _check_same(run: Run, found: Mapping[str, Any]) -> None:
+    mine = json.loads(json.dumps(run.to_json()))
+    for part, values in mine.items():
+        other = found.get(part)
+        if other == values:
+            continue
+        if part == "model":
+            raise VocabkitError(f"{run.model} is not the model that {run.folder} was started with; start anew")
+        names = [name for name in {**values, **(other or {})} if values.get(name) != (other or {}).get(name)]
+        name = names[0] if names else part
+        raise VocabkitError(
+            f"{run.folder} was started with {part} {name} = {(other or {}).get(name)!r}, not {values.get(name)!r}; "
+            f"use the same, or another --output"
+        )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=False, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

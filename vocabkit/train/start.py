@@ -1,0 +1,87 @@
+"""Start or go on with a run: its folder, its text, its model, and then the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocabkit.tokenizer import open_tokenizer
+from vocabkit.train.evaluate import held_out
+from vocabkit.train.loop import Habits, Outcome, Step, train
+from vocabkit.train.mixture import Mixture
+from vocabkit.train.processes import joined
+from vocabkit.train.run import Run, begin
+from vocabkit.train.token_cache import Recipe, open_cache, problems_of
+from vocabkit.train.trainee import first_row, open_trainee
+
+if TYPE_CHECKING:
+    from vocabkit.train.token_cache import TokenCache
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run works, which does not decide what it learns."""
+
+    cache: Path
+    workers: int | None = None
+    device: str | None = None
+    strategy: str = "ddp"
+
+
+def start(
+    run: Run,
+    machine: Machine,
+    habits: Habits,
+    texts: Mapping[str, Sequence[str]],
+    *,
+    resume: bool,
+    force: bool,
+    say: Callable[[str], None],
+    report: Callable[[Step, int], None],
+) -> Outcome:
+    """Train as `run` says, and return how it ended.
+
+    texts: "target" and "base", lines to evaluate on.  say: takes notes, from the first process alone.
+    Raises VocabkitError for everything a user can mend.
+    """
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(machine.device, machine.strategy))
+        if processes.is_first:
+            # Before minutes of tokenising: a model without new rows, a folder that is in use.
+            first_row(run.model, run.settings.rows)
+            begin(run, resume=resume, force=force)
+        processes.barrier()
+        say = say if processes.is_first else (lambda text: None)
+        caches = _caches(run, machine, writes=processes.local == 0)
+        for cache in caches.values():
+            stack.callback(cache.close)
+        say("Loading the model")
+        trainee = open_trainee(run.model, run.settings, device=processes.device)
+        tokenizer = open_tokenizer(run.model)
+        lines = [held_out(name, found, tokenizer) for name, found in texts.items()]
+        mixture = Mixture(caches, run.shares, run.settings.seed)
+        say("Training")
+        outcome = train(run, trainee, mixture, lines, habits, processes, report)
+        for problem in problems_of([cache.facts() for cache in caches.values() if cache.is_done]):
+            say(f"note: {problem}")
+        return outcome
+
+
+def _caches(run: Run, machine: Machine, *, writes: bool) -> dict[str, TokenCache]:
+    settings = run.settings
+    template = settings.template if settings.stage == "instruct" else None
+    return {
+        name: open_cache(
+            Recipe(
+                str(run.model), tuple(specs), settings.block_size, settings.bos, settings.eos, template=template,
+                **run.reading,
+            ),
+            machine.cache,
+            workers=machine.workers,
+            writes=writes,
+        )
+        for name, specs in run.data.items()
+    }  # fmt: skip

@@ -1,0 +1,165 @@
+"""A model ready to be trained: split vocabulary, adapters, everything else frozen, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vocabkit.errors import CheckpointError, VocabkitError
+from vocabkit.manifest import read_manifest
+from vocabkit.train.adapters import Adapting, LowRank, attach
+from vocabkit.train.settings import Settings
+from vocabkit.train.split import SplitHead, SplitRows, split_vocabulary
+
+# Of a loss computed in two ways.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2, torch.float64: 1e-6}
+
+
+class Trainee(nn.Module):
+    """A causal language model of which the chosen rows and adapters train.
+
+    model: with its vocabulary split and its linear layers replaced.  rows, head_rows: one object when tied.
+    adapters: name of a linear layer -> its adapter.  first: the row from which on rows may train.
+    """
+
+    def __init__(self, model: Any, settings: Settings, first: int, device: str = "cpu") -> None:
+        super().__init__()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.first = first
+        self.rows, self.head_rows = split_vocabulary(
+            model, first, "none" if settings.rows == "none" else settings.matrices
+        )
+        how = Adapting(
+            frozenset(settings.targets),
+            settings.rank,
+            settings.alpha / settings.rank,
+            settings.dropout,
+            settings.quantize == "nf4",
+            device,
+        )
+        self.adapters: dict[str, LowRank] = attach(model, how)
+        self.model = model
+        config = model.config.get_text_config()
+        self._softcap = getattr(config, "final_logit_softcapping", None)
+        # Granite divides its logits, Cohere multiplies them.
+        self._scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        self._aux = settings.aux_loss if getattr(config, "num_local_experts", None) else 0.0
+        self._experts = (getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 0))
+        if settings.checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._body = torch.compile(model.base_model) if settings.compile else model.base_model
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether input and head are one matrix."""
+        return self.rows is self.head_rows
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return everything that trains, by name: "rows.input", "rows.head" unless tied, LAYER.lora_A and .lora_B."""
+        found = {}
+        if self.rows.new.requires_grad:
+            found["rows.input"] = self.rows.new
+        if self.head_rows.new.requires_grad and not self.is_tied:
+            found["rows.head"] = self.head_rows.new
+        for name, adapter in self.adapters.items():
+            found |= {f"{name}.lora_A": adapter.a, f"{name}.lora_B": adapter.b}
+        return found
+
+    def forward(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is minimised and the sum of -log p alone, over the labels that are not -100; both [].
+
+        ids, labels: [B, T]; labels[:, t] is what comes after ids[:, t].
+        The first holds the load balancing of experts too, weighed by the number of labels.
+        """
+        more = {"output_router_logits": True} if self._aux else {}
+        found = self._body(input_ids=ids, use_cache=False, **more)
+        hidden = found.last_hidden_state
+        if self._scale != 1:
+            hidden = hidden * self._scale
+        head = self.model.get_output_embeddings()
+        assert isinstance(head, SplitHead)
+        loss = head.loss(hidden, labels, self._softcap)
+        if not self._aux:
+            return loss, loss.detach()
+        from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+        seen = (labels != -100).long()
+        balance = load_balancing_loss_func(found.router_logits, *self._experts, seen)
+        return loss + self._aux * seen.sum() * balance, loss.detach()
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Neither dropout nor gradients while the block runs."""
+        was = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was)
+
+
+def open_trainee(folder: Path, settings: Settings, *, device: str = "cpu") -> Trainee:
+    """Return the model of `folder` made ready by `settings`.
+
+    Raises CheckpointError when it cannot be loaded or trained, VocabkitError when it has no new rows to train.
+    """
+    from vocabkit.model.load import load_model
+
+    first = first_row(folder, settings.rows)
+    quantized = settings.quantize == "nf4"
+    model = load_model(folder, device="cpu" if quantized else device, dtype=settings.dtype)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if first > rows or (settings.rows == "new" and first == rows):
+        raise CheckpointError(
+            f"{folder}: its manifest says that new rows begin at {first:,}, and the weights have {rows:,} rows; "
+            f"extend the model again"
+        )
+    torch.manual_seed(settings.seed)
+    trainee = Trainee(model, settings, rows if settings.rows == "none" else first, device).to(device)
+    _check_loss(trainee, folder)
+    return trainee.train()
+
+
+def first_row(folder: Path, rows: str) -> int:
+    """Return the row from which on rows train: 0 for "all", the base's size for "new".
+
+    Raises VocabkitError when "new" is asked of a model that was not extended.
+    """
+    if rows != "new":
+        return 0
+    base = (read_manifest(folder) or {}).get("base")
+    if not isinstance(base, dict) or not isinstance(base.get("size"), int):
+        raise VocabkitError(
+            f"{folder} has no new rows: no vocabkit.json says where they begin; run `vocabkit extend` first, or "
+            f"choose --rows all or --rows none"
+        )
+    return int(base["size"])
+
+
+def _check_loss(trainee: Trainee, folder: Path) -> None:
+    """Compare our loss with the model's own logits on a few ids, so that no unknown head is trained wrongly."""
+    size = len(trainee.rows.old) + len(trainee.rows.new)
+    device = trainee.rows.old.device
+    ids = (torch.arange(16, device=device)[None] * 7919) % size
+    with trainee.evaluated():
+        _, ours = trainee(ids[:, :-1], ids[:, 1:])
+        logits = trainee.model(input_ids=ids[:, :-1], use_cache=False).logits.float()
+        theirs = nn.functional.cross_entropy(logits[0], ids[0, 1:], reduction="sum")
+    tolerance = TOLERANCE[trainee.rows.old.dtype]
+    if not abs(float(ours) - float(theirs)) <= tolerance * abs(float(theirs)):
+        raise CheckpointError(
+            f"{folder}: {type(trainee.model).__name__} computes its loss in a way that is not known here "
+            f"({theirs:.4f}, not {ours:.4f}); it cannot be trained"
+        )
+
+
+def frozen_rows(trainee: Trainee) -> list[SplitRows]:
+    """Return the matrices of the vocabulary, the tied one once."""
+    return [trainee.rows] if trainee.is_tied else [trainee.rows, trainee.head_rows]
