@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from runs import vocabkit
+from tiny_models import tiny
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
-SHAPE = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512,
-}  # fmt: skip
 ENGLISH = (
     "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.",
     "A model that is taught a new language should not forget the old one.",
     "Numbers are compared in bits per byte, because tokens differ between vocabularies.",
 )
-
-
-def tiny(folder: Path, tokenizer: Path, *, tied: bool, **more: Any) -> Path:
-    """Write a model of random weights with a real tokenizer."""
-    kind = more.pop("model_type", "llama")
-    config = transformers.AutoConfig.for_model(kind, **SHAPE, vocab_size=49152, tie_word_embeddings=tied, **more)
-    torch.manual_seed(0)
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    for path in tokenizer.iterdir():
-        if path.name.startswith("tokenizer"):
-            (folder / path.name).write_bytes(path.read_bytes())
-    return folder
 
 
 @pytest.fixture(scope="session")

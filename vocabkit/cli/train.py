@@ -99,6 +99,10 @@ def numbers(command: Command) -> Command:
 )
 @click.option("--log-to", type=click.Choice(["tensorboard", "trackio"]), help="Metrics go there too.")
 @click.option("--dry-run", is_flag=True, help="Count parameters and memory, and write nothing.")
+@click.option(
+    "--print-config", type=click.Choice(["llama-factory", "axolotl", "trl"]),
+    help="Print the same for another trainer, and train nothing.",
+)  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the run.")
 @options.force
 @options.as_json
@@ -129,6 +133,7 @@ def train(
     strategy: str,
     log_to: str | None,
     dry_run: bool,
+    print_config: str | None,
     output: Path | None,
     force: bool,
     as_json: bool,
@@ -156,10 +161,15 @@ def train(
 
         _print_plan(plan(model, settings), as_json)
         return 0
-    if output is None:
-        raise click.UsageError("name the folder of the run with -o")
     if not data:
         raise click.UsageError("name the text to train on with --data")
+    if print_config:
+        from vocabkit.train.external import config_for
+
+        console.result(config_for(print_config, model, settings, _named(data), output))
+        return 0
+    if output is None:
+        raise click.UsageError("name the folder of the run with -o")
     from vocabkit.cli.texts import read_lines
     from vocabkit.train.loggers import logger_for
     from vocabkit.train.loop import Habits

@@ -102,6 +102,8 @@ def train(
     optimizers = _optimizers(parameters, settings)
     steps = settings.steps or ceil(settings.epochs * mixture.sequences_in_a_pass() / settings.batch_size)
     begin, first = _resume(run, parameters, optimizers, mixture)
+    if processes.is_first:
+        truncate_metrics(run.folder, begin or -1)
     save_every = habits.save_every or max(1, steps // 10)
     evaluate_every = habits.evaluate_every or max(1, steps // 10)
 
@@ -230,11 +232,9 @@ def _resume(
     """Go on from the newest checkpoint; return the steps taken, and what was measured before the first."""
     saved: list[Saved] = checkpoints(run.folder)
     if not saved:
-        truncate_metrics(run.folder, -1)
         return 0, {}
     state = restore(saved[-1], parameters, _by_name(parameters, optimizers))
     mixture.restore(state["mixture"])
-    truncate_metrics(run.folder, state["step"])
     return int(state["step"]), dict(state["first"])
 
 

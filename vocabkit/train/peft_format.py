@@ -12,6 +12,7 @@ from torch import Tensor
 from vocabkit.errors import VocabkitError
 from vocabkit.files import whole_folder
 from vocabkit.manifest import write_manifest
+from vocabkit.rows.architectures import HEADS
 from vocabkit.rows.checkpoint import Checkpoint, RowTensor, open_checkpoint
 from vocabkit.train.fuse import DTYPES, Trained
 
@@ -43,7 +44,7 @@ def export(trained: Trained, base: Path, output: Path, form: str, *, force: bool
         "lora_alpha": settings.alpha, "lora_dropout": settings.dropout, "bias": "none", "inference_mode": True,
         "fan_in_fan_out": False, "init_lora_weights": True,
         # Names as they are: a pattern might match more.
-        "target_modules": sorted(trained.adapters) or None,
+        "target_modules": sorted(trained.adapters),
     }  # fmt: skip
     if rows and form == "modules-to-save":
         config["modules_to_save"] = sorted(
@@ -51,15 +52,30 @@ def export(trained: Trained, base: Path, output: Path, form: str, *, force: bool
         )
         for tensor, new in rows:
             tensors[f"{PREFIX}{tensor.name}"] = _whole(tensor, new)
+        if checkpoint.tied:
+            # PEFT saves modules, not matrices: a tied one is two of them.
+            config["modules_to_save"].append(HEADS[0].removesuffix(".weight"))
+            tensors[f"{PREFIX}{HEADS[0]}"] = tensors[f"{PREFIX}{checkpoint.input.name}"]
+        if not trained.adapters:
+            layer, adapter = _nothing(checkpoint)
+            config |= {"target_modules": [layer], "r": 1}
+            tensors |= {f"{PREFIX}{layer}.{name}.weight": value for name, value in adapter.items()}
     elif rows:
         first = checkpoint.rows - len(rows[0][1])
         indices = list(range(first, checkpoint.rows))
         names = [tensor.name.removesuffix(".weight") for tensor, _ in rows]
         config["trainable_token_indices"] = {name.rpartition(".")[2]: indices for name in names}
+        # Beside adapters it is a part of LoRA, alone a method of its own.
+        part = ".token_adapter" if trained.adapters else ""
         for name, (_, new) in zip(names, rows, strict=True):
-            tensors[f"{PREFIX}{name}.token_adapter.trainable_tokens_delta"] = new
-    if not trained.adapters:
-        config = _without_adapters(config, rows, form)
+            tensors[f"{PREFIX}{name}{part}.trainable_tokens_delta"] = new
+        if not trained.adapters:
+            if checkpoint.tied:
+                head = HEADS[0].removesuffix(".weight")
+                tensors[f"{PREFIX}{head}.trainable_tokens_delta"] = rows[0][1]
+            kept = {name: config[name] for name in ("task_type", "base_model_name_or_path", "inference_mode")}
+            targets = sorted(config["trainable_token_indices"])
+            config = {**kept, "peft_type": "TRAINABLE_TOKENS", "token_indices": indices, "target_modules": targets}
     from safetensors.torch import save_file
 
     with whole_folder(output, force=force) as folder:
@@ -85,15 +101,15 @@ def _whole(tensor: RowTensor, new: Tensor) -> Tensor:
     return torch.cat([old.view(tensor.tensor.shape)[: len(old) - len(new)], new.to(old.dtype)])
 
 
-def _without_adapters(config: dict[str, Any], rows: Any, form: str) -> dict[str, Any]:
-    """Return the config of rows alone."""
-    if form == "trainable-tokens":
-        indices = config["trainable_token_indices"]
-        kept = {name: config[name] for name in ("task_type", "base_model_name_or_path", "inference_mode")}
-        return {
-            **kept,
-            "peft_type": "TRAINABLE_TOKENS",
-            "token_indices": next(iter(indices.values())),
-            "target_modules": sorted(indices),
-        }
-    return config
+def _nothing(checkpoint: Checkpoint) -> tuple[str, dict[str, Tensor]]:
+    """Return a layer and an adapter of zeros for it: PEFT refuses modules to save without any."""
+    rows = {tensor.name for tensor in checkpoint.row_tensors}
+    for header in checkpoint.shards.values():
+        for name, tensor in header.tensors.items():
+            if name not in rows and len(tensor.shape) == 2 and name.endswith("proj.weight"):
+                height, width = tensor.shape
+                return name.removesuffix(".weight"), {
+                    "lora_A": torch.zeros(1, width),
+                    "lora_B": torch.zeros(height, 1),
+                }
+    raise VocabkitError(f"{checkpoint.folder} has no layer for PEFT to adapt; use --peft trainable-tokens")

@@ -52,7 +52,9 @@ class Trainee(nn.Module):
         self._aux = settings.aux_loss if getattr(config, "num_local_experts", None) else 0.0
         self._experts = (getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 0))
         if settings.checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            # Its name before transformers 5.20 or so.
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         self._body = torch.compile(model.base_model) if settings.compile else model.base_model
 
     @property
