@@ -101,7 +101,10 @@ class RowAdamW(torch.optim.Optimizer):
             from vocabkit_kernels.jit.optimizer import launch
 
             with on_device_of(parameter):
-                launch(parameter, master, gradient, state, rows, group)
+                parts = (_local(part) for part in (parameter, master, gradient))
+                launch(
+                    *parts, {n: _local(v) for n, v in state.items()}, None if rows is None else _local(rows), group
+                )
         else:
             _step(master, gradient.to(master.dtype), state, rows, group)
             if master is not parameter:
@@ -124,6 +127,12 @@ class RowAdamW(torch.optim.Optimizer):
             # Somebody else wrote to the rows: they are what is trained on, not the copy.
             state["master"].copy_(parameter)
         return state
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """Return this process's share of a tensor that several hold (FSDP2), in the same memory."""
+    share: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return share
 
 
 def _check(group: dict[str, Any]) -> None:

@@ -233,6 +233,37 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_was_good(
     assert newest(run).is_dir()
 
 
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2)
+from vocabkit.cli import main
+main()
+"""
+
+
+def test_memory_that_runs_out_says_what_to_change(
+    extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "train",
+        extended(),
+        "--data",
+        chinese_file,
+        "--cache",
+        cache,
+        "-o",
+        tmp_path / "run",
+        "--stage",
+        "rows",
+    ]
+    arguments += ["--steps", 1, "--block-size", 500, "--batch-size", 512, "--micro-batch", 512]
+    # Enough to load everything, and not for half a million tokens at a time.
+    command = [sys.executable, "-c", LIMITED, str(6 << 30), *map(str, arguments)]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 1, failed.stderr
+    assert "memory ran out in a pass of 512 sequences of 500; use --micro-batch 256" in failed.stderr
+
+
 def test_the_guard_stops_when_the_base_language_degrades(
     extended: Extended, chinese_file: Path, english_file: Path, cache: Path, tmp_path: Path
 ) -> None:

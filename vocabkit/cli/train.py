@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -192,7 +193,9 @@ def train(
             progress.count(step.step, steps, "steps", _line(step))
 
         outcome = start(run, machine, habits, texts, resume=resume, force=force, say=progress.step, report=report)
-    _report(run, outcome, as_json)
+    # Under torchrun every process is here.
+    if os.environ.get("RANK", "0") == "0":
+        _report(run, outcome, as_json)
     return {"done": 0, "stopped": 130, "guarded": 1}[outcome.ended] if stop_after is None else 0
 
 

@@ -287,7 +287,11 @@ def _peak_bytes(processes: Processes) -> int:
 def _enough_memory(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        # A CPU's allocator has no exception of its own.
+        is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        if not is_memory:
+            raise
         smaller = (
             f"--micro-batch {settings.micro_batch // 2}" if settings.micro_batch > 1 else "a smaller --block-size"
         )

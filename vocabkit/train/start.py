@@ -58,6 +58,8 @@ def start(
         caches = _caches(run, machine, writes=processes.local == 0)
         for cache in caches.values():
             stack.callback(cache.close)
+        # The others must not read what a run before left as its failure.
+        processes.barrier()
         say("Loading the model")
         trainee = open_trainee(run.model, run.settings, device=processes.device)
         tokenizer = open_tokenizer(run.model)

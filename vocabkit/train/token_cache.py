@@ -183,7 +183,7 @@ def _fill(recipe: Recipe, path: Path, workers: int) -> None:
         tokenizer = open_tokenizer(recipe.tokenizer)
         facts: dict[str, Any] = {"shards": 0, "sequences": 0, "tokens": 0, "bytes": 0, "cut": 0}
         for number, (sequences, cut) in enumerate(_shards(recipe, corpora, tokenizer)):
-            partial = path / f"{number:06d}.partial"
+            partial = path / f"{number:06d}.{os.getpid()}.partial"
             sequences.save(partial)
             partial.replace(path / f"{number:06d}.safetensors")
             facts["shards"] += 1
@@ -268,7 +268,7 @@ def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
 
