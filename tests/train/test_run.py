@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -218,6 +220,56 @@ def test_a_run_of_other_arguments_is_not_gone_on_with(
     assert newest(run).name == "00000001"
 
 
+def test_text_that_changed_in_between_is_refused(
+    extended: Extended, chinese_file: Path, english_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    run, text = tmp_path / "run", tmp_path / "a=b.txt"
+    text.write_bytes(chinese_file.read_bytes())
+    arguments = ("--stage", "rows", "--steps", 3, "--eval-base", english_file, "--eval-lines", 2)
+    train(extended(), text, run, cache, *arguments, "--stop-after", 2)
+    other = train(extended(), text, run, cache, *arguments[:-2], "--eval-lines", 3, "--resume", code=1)
+    assert "was started with other evaluated: base changed" in other.stderr
+    with text.open("a", encoding="utf-8") as file:
+        file.write("又一行。\n")
+    changed = train(extended(), text, run, cache, *arguments, "--resume", code=1)
+    assert "was started with other text: target changed" in changed.stderr
+
+
+def test_two_processes_do_not_train_one_run(
+    extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = begun(extended(False), chinese_file, run, cache)
+    wait_for(lambda: len(metrics_lines(run)) >= 1)
+    refused = train(extended(False), chinese_file, run, cache, *LONG, "--resume", code=1)
+    assert "another process trains" in refused.stderr
+    process.kill()
+    process.communicate()
+
+
+def test_metrics_go_to_a_logger_that_is_installed(
+    extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    written = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            assert Path(folder) == tmp_path / "run" / "tensorboard"
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0))
+
+    module = types.ModuleType("torch.utils.tensorboard.writer")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    with patch.dict(sys.modules, {"torch.utils.tensorboard": module, module.__name__: module}):
+        train(extended(), chinese_file, tmp_path / "run", cache, "--stage", "rows", "--steps", 2,
+              "--log-to", "tensorboard")  # fmt: skip
+    assert {("loss", 1), ("loss", 2), ("sources/target", 2), ("closed", 0)} <= set(written)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_what_was_good(
     extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -261,7 +313,7 @@ def test_memory_that_runs_out_says_what_to_change(
     command = [sys.executable, "-c", LIMITED, str(6 << 30), *map(str, arguments)]
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode == 1, failed.stderr
-    assert "memory ran out in a pass of 512 sequences of 500; use --micro-batch 256" in failed.stderr
+    assert "memory ran out with passes of 512 sequences of 500; use --micro-batch 256" in failed.stderr
 
 
 def test_the_guard_stops_when_the_base_language_degrades(
@@ -302,9 +354,10 @@ def test_vocabulary_and_weights_that_do_not_match(
     for path in extended().iterdir():
         if path.name.startswith(("tokenizer", "vocabkit")):
             (model / path.name).write_bytes(path.read_bytes())
-    refused = train(model, chinese_file, tmp_path / "run", cache, "--stage", "rows", code=1)
-    assert "49,152 rows" in refused.stderr
-    assert "extend" in refused.stderr
+    for more in (("--stage", "rows"), ("--stage", "rows", "--all-rows")):
+        refused = train(model, chinese_file, tmp_path / "run", cache, *more, "--force", code=1)
+        assert "the tokenizer has 49,252 tokens and the weights 49,152 rows" in refused.stderr
+        assert "extend the model again" in refused.stderr
 
 
 def test_instructions_train_the_response(extended: Extended, cache: Path, tmp_path: Path) -> None:

@@ -159,6 +159,25 @@ def test_what_cannot_be_trained_is_one_line() -> None:
         Trainee(model, settings_for("rows", None, {}), FIRST)
 
 
+def test_a_pass_of_a_mixture_in_which_nothing_is_learned() -> None:
+    given = {"targets": EXPERTS, "dropout": 0.0}
+    trainee = Trainee(model_of("mixtral"), settings_for("pretrain", None, given), FIRST)
+    ids, labels = batch()
+    minimised, loss = trainee(ids, labels.fill_(-100))
+    minimised.backward()
+    assert float(loss) == float(minimised.detach()) == 0
+    assert all(not parameter.grad.any() for parameter in trainee.trained().values())
+
+
+def test_experts_that_compute_something_else_are_left_alone() -> None:
+    model = model_of("mixtral")
+    for layer in model.model.layers:
+        layer.mlp.experts._apply_gate = lambda both: both
+    Trainee(model, settings_for("rows", None, {}), FIRST)
+    with pytest.raises(VocabkitError, match="MixtralExperts compute something else"):
+        Trainee(model, settings_for("pretrain", None, {"targets": ("w1",)}), FIRST)
+
+
 def test_only_the_input_or_only_the_head() -> None:
     for matrices, name in (("input", "rows.input"), ("head", "rows.head")):
         given = {"matrices": matrices}

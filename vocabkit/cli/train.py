@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,7 +46,7 @@ def numbers(command: Command) -> Command:
         click.option("--alpha", type=float, help="Adapters are scaled by alpha / rank."),
         click.option("--dropout", type=float, help="Of adapters."),
         click.option("--quantize", type=click.Choice(["none", "nf4"]), help="Frozen layers in 4 bits."),
-        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of weights."),
+        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of weights."),
         click.option("--checkpointing/--no-checkpointing", default=None, help="Recompute layers to save memory."),
         click.option("--compile/--no-compile", default=None, help="torch.compile the model's body."),
         click.option("--template", help="alpaca, alpaca-2, mixtral, or chat: the tokenizer's own."),
@@ -172,7 +173,6 @@ def train(
     if output is None:
         raise click.UsageError("name the folder of the run with -o")
     from vocabkit.cli.texts import read_lines
-    from vocabkit.train.loggers import logger_for
     from vocabkit.train.loop import Habits
     from vocabkit.train.run import Run
     from vocabkit.train.start import Machine, start
@@ -184,8 +184,7 @@ def train(
         raise click.UsageError("--max-base-regression needs text of the base's language; name it with --eval-base")
     named = {"target": eval_target, "base": eval_base}
     texts = {name: read_lines(spec, registry, eval_lines, field) for name, spec in named.items() if spec}
-    logger = logger_for(log_to, output, settings.to_json()) if log_to else None
-    habits = Habits(save_every, eval_every, keep, max_base_regression, stop_after, logger)
+    habits = Habits(save_every, eval_every, keep, max_base_regression, stop_after, log_to)
     machine = Machine(cache or default_folder(), workers, device, strategy)
     with console.progress(as_json) as progress:
 
@@ -196,7 +195,7 @@ def train(
     # Under torchrun every process is here.
     if os.environ.get("RANK", "0") == "0":
         _report(run, outcome, as_json)
-    return {"done": 0, "stopped": 130, "guarded": 1}[outcome.ended] if stop_after is None else 0
+    return {"done": 0, "paused": 0, "stopped": 130, "guarded": 1}[outcome.ended]
 
 
 def _given(options_given: dict[str, Any]) -> dict[str, Any]:
@@ -214,9 +213,8 @@ def _named(data: Sequence[str]) -> dict[str, list[str]]:
     """Return name -> texts: "en=a.txt" is named en, and what has no name is the target."""
     found: dict[str, list[str]] = {}
     for spec in data:
-        name, equals, text = spec.partition("=")
-        if not equals or Path(spec).exists():
-            name, text = TARGET, spec
+        match = re.fullmatch(r"([\w-]+)=(.+)", spec)
+        name, text = match.groups() if match and not Path(spec).exists() else (TARGET, spec)
         found.setdefault(name, []).append(text)
     return found
 
@@ -261,7 +259,7 @@ def _report(run: Run, outcome: Outcome, as_json: bool) -> None:
         console.result(f"  {name}: {first[name]:.4f} -> {last[name]:.4f} bits per byte ({change:+.1%})")
     if outcome.ended == "guarded":
         console.result(f"Stopped: {outcome.message}.")
-    if outcome.ended == "stopped":
+    if outcome.ended in ("stopped", "paused"):
         console.result("Stopped; the same command with --resume goes on.")
     else:
         console.result(f"Next: vocabkit fuse {run.folder} -o {run.folder}-model")

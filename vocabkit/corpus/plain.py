@@ -21,6 +21,7 @@ def read_plain(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterat
 
     Of a line that is bad the whole is skipped, but of a long one only the piece: the rest is already handed out.
     """
+    lost = False
     for offset, data, starts in _cut(blocks):
         try:
             text = data.decode()
@@ -34,7 +35,9 @@ def read_plain(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterat
             text = EMPTY_LINES.sub("\n", text)
         lines = text.strip("\n")
         if lines:
-            yield Text(lines, starts=starts or text[0] == "\n", lines=True)
+            # What goes on with a piece that was skipped has nothing to go on with.
+            yield Text(lines, starts=starts or lost or text[0] == "\n", lines=True)
+        lost = not lines
 
 
 def _cut(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes, bool]]:

@@ -136,6 +136,13 @@ def attach(model: Any, how: Adapting) -> dict[str, LowRank]:
                 parametrize.register_parametrization(module, "weight", _Sum(adapter), unsafe=True)
         elif _is_experts(module):
             seen |= set(EXPERTS)
+            if not (how.quantize or any(how.wants(one) for one in EXPERTS)):
+                continue
+            if hasattr(module, "_apply_gate") or not hasattr(module, "act_fn"):
+                raise VocabkitError(
+                    f"experts of the kind {type(module).__name__} compute something else than Mixtral's; they can "
+                    f"have neither adapters nor 4 bits"
+                )
             experts = Experts(module, how)
             setattr(parent, last, experts)
             found |= {f"{prefix}.{name}.{one}": adapter for one, adapter in experts.adapters.items()}  # type: ignore[misc]

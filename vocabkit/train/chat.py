@@ -81,14 +81,14 @@ def examples(
 
 def turns_of(record: dict[str, Any]) -> list[Turn] | str:
     """Return who says what in a record, or what is wrong with it."""
-    if "instruction" in record:
+    if record.get("instruction") is not None:
         instruction, more, output = (record.get(key) or "" for key in ("instruction", "input", "output"))
         if not all(isinstance(part, str) for part in (instruction, more, output)):
             return "an instruction, input or output that is no text"
         if not output:
             return "no output"
         return [Turn("user", f"{instruction}\n{more}" if more else instruction), Turn("assistant", output)]
-    said = record.get("messages", record.get("conversations"))
+    said = record.get("messages") or record.get("conversations")
     if not isinstance(said, list) or not said:
         return "no instruction, messages or conversations"
     turns = []

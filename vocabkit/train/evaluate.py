@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from torch import nn
@@ -19,19 +20,22 @@ from vocabkit.train.trainee import Trainee
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Text that is not trained on.  name: "target" or "base".  ids: of its lines.  bytes: of them all."""
+    """Text that is not trained on.  name: "target" or "base".  ids: of its lines.  bytes, hash: of them all."""
 
     name: str
     ids: list[list[int]]
     bytes: int
     start: int
+    hash: str
 
 
 def held_out(name: str, lines: Sequence[str], tokenizer: Tokenizer) -> HeldOut:
     """Return lines ready to be scored, each a document; raises VocabkitError when there are none."""
     if not lines:
         raise VocabkitError(f"the {name} text to evaluate on is empty; name one with at least a line")
-    return HeldOut(name, tokenizer.encode(lines), sum(len(line.encode()) for line in lines), start_id(tokenizer))
+    data = "\n".join(lines).encode()
+    size = sum(len(line.encode()) for line in lines)
+    return HeldOut(name, tokenizer.encode(lines), size, start_id(tokenizer), sha256(data).hexdigest()[:32])
 
 
 def bits_per_byte(module: nn.Module, trainee: Trainee, text: HeldOut, processes: Processes, context: int) -> float:

@@ -109,6 +109,7 @@ def fuse(
     check: called with the finished folder before it appears; what it returns goes to the manifest.
     Raises CheckpointError when an adapter fits no tensor.
     """
+    _check_output(output, [base, *(one.run.folder for one in runs)])
     checkpoint = open_checkpoint(base)
     names = {name: header for header in checkpoint.shards.values() for name in header.tensors}
     deltas = _deltas(runs, names)
@@ -135,6 +136,14 @@ def fuse(
             **facts,
             **({"fused": dict(check(folder))} if check else {}),
         )
+
+
+def _check_output(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise VocabkitError where the output would take the place of what it is made of."""
+    target = output.resolve()
+    for one in (path.resolve() for path in inputs):
+        if target == one or target in one.parents or one in target.parents:
+            raise VocabkitError(f"{output} is, holds or lies in {one}, which is read; choose another --output")
 
 
 def _deltas(runs: Sequence[Trained], names: Mapping[str, Header]) -> dict[str, list[Delta]]:
@@ -184,14 +193,21 @@ def _rows(runs: Sequence[Trained], checkpoint: Checkpoint) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for one in runs:
         if "rows.input" in one.tensors:
-            found[checkpoint.input.name] = one.tensors["rows.input"]
+            _overlay(found, checkpoint.input.name, one.tensors["rows.input"])
             if checkpoint.tied and checkpoint.head is not None:
-                found[checkpoint.head.name] = one.tensors["rows.input"]
+                found[checkpoint.head.name] = found[checkpoint.input.name]
         if "rows.head" in one.tensors:
             if checkpoint.head is None:
                 raise CheckpointError(f"{one.run.folder} trained a head, and {checkpoint.folder} has none of its own")
-            found[checkpoint.head.name] = one.tensors["rows.head"]
+            _overlay(found, checkpoint.head.name, one.tensors["rows.head"])
     return found
+
+
+def _overlay(found: dict[str, Tensor], name: str, rows: Tensor) -> None:
+    """Put rows over the last of those that an earlier run trained, which may be more."""
+    before = found.get(name)
+    kept = before[: max(0, len(before) - len(rows))] if before is not None else rows[:0]
+    found[name] = torch.cat([kept, rows])
 
 
 def _rewritten(

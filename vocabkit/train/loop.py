@@ -21,7 +21,7 @@ from vocabkit_kernels import RowAdamW
 from vocabkit.errors import VocabkitError
 from vocabkit.train.checkpoints import Saved, checkpoints, restore, save
 from vocabkit.train.evaluate import HeldOut, bits_per_byte
-from vocabkit.train.loggers import Logger
+from vocabkit.train.loggers import logger_for
 from vocabkit.train.mixture import Drawn, Mixture, batches
 from vocabkit.train.processes import Processes, whole
 from vocabkit.train.run import METRICS, Run, truncate_metrics
@@ -46,7 +46,7 @@ class Habits:
     keep: int = 2
     max_base_regression: float | None = None
     stop_after: int | None = None
-    logger: Logger | None = None
+    log_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: "done", "stopped" (a signal, or `stop_after`), or "guarded" (the base language degraded)."""
+    """How a run ended: "done", "stopped" by a signal, "paused" by `stop_after`, or "guarded": the base got worse."""
 
     ended: str
     step: int
@@ -101,7 +101,8 @@ def train(
     parameters = trainee.trained()
     optimizers = _optimizers(parameters, settings)
     steps = settings.steps or ceil(settings.epochs * mixture.sequences_in_a_pass() / settings.batch_size)
-    begin, first = _resume(run, parameters, optimizers, mixture)
+    identity = {"steps": steps, "texts": mixture.names(), "evaluated": {text.name: text.hash for text in held_out}}
+    begin, first = _resume(run, parameters, optimizers, mixture, identity)
     if processes.is_first:
         truncate_metrics(run.folder, begin or -1)
     save_every = habits.save_every or max(1, steps // 10)
@@ -111,7 +112,7 @@ def train(
         return {text.name: bits_per_byte(module, trainee, text, processes, settings.block_size) for text in held_out}
 
     def keep(step: int) -> None:
-        state = {"steps": steps, "mixture": mixture.state(), "first": first}
+        state = {**identity, "mixture": mixture.state(), "first": first}
         save(run.folder, step, parameters, _by_name(parameters, optimizers), state, processes, habits.keep)
 
     if not first:
@@ -119,7 +120,7 @@ def train(
         if processes.is_first and first:
             _append(run, {"step": 0, "evaluated": first})
     latest, ended, message = first, "done", ""
-    with _signals() as stop, _log(run, processes, habits.logger) as log:
+    with _signals() as stop, _log(run, processes, habits.log_to) as log:
         for step in range(begin, steps):
             started = time.perf_counter()
             # A step's random numbers are a function of the seed and its number: nothing of them need be saved.
@@ -129,8 +130,7 @@ def train(
             for optimizer, rate in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
-            with _enough_memory(settings):
-                sums = _accumulate(module, trainee, drawn, settings, processes)
+            sums = _accumulate(module, trainee, drawn, settings, processes)
             norm = _clipped(list(parameters.values()), settings.clip)
             loss, labels, bytes_, new = processes.summed(sums)
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -155,8 +155,10 @@ def train(
             regression = _regression(first, found.evaluated)
             if habits.max_base_regression is not None and regression > habits.max_base_regression:
                 ended, message = "guarded", _guarded(first, found.evaluated, habits.max_base_regression)
-            elif processes.any(bool(stop)) or done - begin == habits.stop_after:
-                ended = "stopped" if not is_last else "done"
+            elif not is_last and processes.any(bool(stop)):
+                ended = "stopped"
+            elif not is_last and done - begin == habits.stop_after:
+                ended = "paused"
             if ended != "done" or is_last or done % save_every == 0:
                 keep(done)
             if ended != "done":
@@ -181,7 +183,7 @@ def _accumulate(
         sums[0] += float(loss.double())
         sums[1] += int((labels != -100).sum())
         sums[2] += sum(one.bytes for one in part)
-        sums[3] += int((labels >= max(trainee.first, 1)).sum()) if trainee.first else 0
+        sums[3] += 0 if trainee.new_from is None else int((labels >= trainee.new_from).sum())
     return sums
 
 
@@ -227,15 +229,37 @@ def _by_name(parameters: Mapping[str, Tensor], optimizers: Sequence[tuple[Any, f
 
 
 def _resume(
-    run: Run, parameters: Mapping[str, Tensor], optimizers: Sequence[tuple[Any, float]], mixture: Mixture
+    run: Run,
+    parameters: Mapping[str, Tensor],
+    optimizers: Sequence[tuple[Any, float]],
+    mixture: Mixture,
+    identity: Mapping[str, Any],
 ) -> tuple[int, dict[str, float]]:
-    """Go on from the newest checkpoint; return the steps taken, and what was measured before the first."""
+    """Go on from the newest checkpoint; return the steps taken, and what was measured before the first.
+
+    identity: what must be as it was: the number of steps, the texts, and what is evaluated.
+    """
     saved: list[Saved] = checkpoints(run.folder)
     if not saved:
         return 0, {}
+    found = saved[-1].state()
+    for name, value in identity.items():
+        if found.get(name) != value:
+            raise VocabkitError(
+                f"{run.folder} was started with other {'text' if name == 'texts' else name}: "
+                f"{_difference(found.get(name), value)}; use what it was started with, or another --output"
+            )
     state = restore(saved[-1], parameters, _by_name(parameters, optimizers))
     mixture.restore(state["mixture"])
     return int(state["step"]), dict(state["first"])
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Return which part of two values differs."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{before}, not {now}"
+    names = sorted({**before, **now})
+    return ", ".join(name for name in names if before.get(name) != now.get(name)) + " changed"
 
 
 def _clipped(parameters: Sequence[Tensor], clip: float) -> float:
@@ -284,7 +308,8 @@ def _peak_bytes(processes: Processes) -> int:
 
 
 @contextmanager
-def _enough_memory(settings: Settings) -> Iterator[None]:
+def enough_memory(settings: Settings) -> Iterator[None]:
+    """Say what to change when memory runs out while the block runs."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -297,7 +322,7 @@ def _enough_memory(settings: Settings) -> Iterator[None]:
         )
         more = "" if settings.checkpointing else ", --checkpointing"
         raise VocabkitError(
-            f"memory ran out in a pass of {settings.micro_batch} sequences of {settings.block_size}; "
+            f"memory ran out with passes of {settings.micro_batch} sequences of {settings.block_size}; "
             f"use {smaller}{more} or --quantize nf4, and go on with --resume"
         ) from error
 
@@ -325,11 +350,12 @@ def _signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _log(run: Run, processes: Processes, logger: Logger | None) -> Iterator[Callable[[Step], None]]:
+def _log(run: Run, processes: Processes, log_to: str | None) -> Iterator[Callable[[Step], None]]:
     """Yield what writes a step to metrics.jsonl, and to a logger when there is one."""
     if not processes.is_first:
         yield lambda step: None
         return
+    logger = logger_for(log_to, run.folder, run.settings.to_json()) if log_to else None
 
     def write(step: Step) -> None:
         data = {name: value for name, value in asdict(step).items() if value != {}}

@@ -99,6 +99,10 @@ class Mixture:
         each = {name: facts[name]["bytes"] / facts[name]["sequences"] for name in self.sources}
         return float(sum(self.shares[name] * total / max(each[name], 1e-9) for name in self.sources))
 
+    def names(self) -> dict[str, str]:
+        """Return the name of every source's cache, which says what is in it."""
+        return {name: cache.path.name for name, cache in self._caches.items()}
+
     def state(self) -> dict[str, Any]:
         """Return where every source stands."""
         return {

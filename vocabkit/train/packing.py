@@ -81,13 +81,12 @@ def packed(
 
 def joined(
     examples: Iterable[tuple[Sequence[int], Sequence[bool]]], lengths: NDArray[np.int64], block_size: int
-) -> tuple[Sequences, int]:
-    """Return examples one after another, each cut at `block_size`, and how many were cut."""
+) -> Sequences:
+    """Return examples one after another, each cut at `block_size`."""
     ids: list[NDArray[np.int32]] = []
     learned: list[NDArray[np.bool_]] = []
-    sizes, cut = [], 0
+    sizes = []
     for tokens, marks in examples:
-        cut += len(tokens) > block_size
         one, two = np.asarray(tokens[:block_size], np.int32), np.asarray(marks[:block_size], np.bool_)
         ids.append(one)
         learned.append(two)
@@ -96,4 +95,4 @@ def joined(
     starts[1:] = np.cumsum([len(part) for part in ids])
     flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
     marks_flat = np.concatenate(learned) if learned else np.empty(0, np.bool_)
-    return Sequences(flat, marks_flat, starts, np.array(sizes, np.int64)), cut
+    return Sequences(flat, marks_flat, starts, np.array(sizes, np.int64))

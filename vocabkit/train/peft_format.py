@@ -32,7 +32,7 @@ def export(trained: Trained, base: Path, output: Path, form: str, *, force: bool
     settings = trained.run.settings
     tensors: dict[str, Tensor] = {}
     for layer, (a, b) in trained.adapters.items():
-        if a.dim() != 2:
+        if a.dim() != 2 or layer.endswith(".gate"):
             raise VocabkitError(
                 f"{layer} adapts experts, for which PEFT has no form; use `vocabkit fuse` without --peft"
             )

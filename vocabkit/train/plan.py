@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vocabkit.errors import CheckpointError
-from vocabkit.model.load import can_run_models
+from vocabkit.model.load import can_run_models, has_gpu
 from vocabkit.rows.checkpoint import CONFIG
 from vocabkit.train.settings import Settings
 from vocabkit.train.trainee import Trainee, first_row
@@ -104,7 +104,7 @@ def _kind(name: str, trainee: Trainee) -> str:
 def _memory(trainee: Trainee, settings: Settings, parts: list[Part]) -> dict[str, int]:
     """Return an estimate of the bytes that each use takes; activations are a rule of thumb, the rest is counted."""
     config = trainee.model.config.get_text_config()
-    dtype = settings.dtype if settings.dtype != "auto" else str(config.dtype or "float32").removeprefix("torch.")
+    dtype = settings.dtype if settings.dtype != "auto" else "float32" if not has_gpu() else str(config.dtype)[6:]
     size = SIZES.get(dtype, 4)
     adapters = sum(part.trained for part in parts if part.name == "adapters")
     rows = sum(part.trained for part in parts if part.name != "adapters")

@@ -20,7 +20,7 @@ from vocabkit.rows.checkpoint import CONFIG
 from vocabkit.train.checkpoints import FOLDER, checkpoints
 from vocabkit.train.settings import Settings
 
-METRICS = "metrics.jsonl"
+METRICS, LOCK = "metrics.jsonl", ".lock"
 LIBRARIES = ("vocabkit", "torch", "transformers", "tokenizers")
 
 
@@ -71,6 +71,7 @@ def begin(run: Run, *, resume: bool, force: bool) -> None:
             raise VocabkitError(
                 f"{run.folder} holds a run of {steps}; go on with --resume, or start anew with --force"
             )
+        held(run.folder).close()
         shutil.rmtree(run.folder / FOLDER, ignore_errors=True)
         (run.folder / METRICS).unlink(missing_ok=True)
     try:
@@ -121,6 +122,24 @@ def fingerprint(model: Path) -> dict[str, str]:
             digest.update(file.read())
         found[path.name] = digest.hexdigest()[:32]
     return found
+
+
+def held(folder: Path) -> Any:
+    """Return a file whose lock keeps other processes from this run until it is closed.
+
+    Raises VocabkitError when another process has it.
+    """
+    file = (folder / LOCK).open("wb")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise VocabkitError(f"another process trains {folder}; wait for it, or choose another --output") from error
+    except (ImportError, OSError):
+        pass  # a system without locks
+    return file
 
 
 def truncate_metrics(folder: Path, step: int) -> None:

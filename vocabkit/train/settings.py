@@ -15,7 +15,8 @@ EXPERTS = (*ATTENTION, "gate", "w1", "w2", "w3")
 ROWS = ("new", "all", "none")
 MATRICES = ("both", "input", "head")
 SCHEDULES = ("cosine", "linear", "constant")
-DTYPES = ("float32", "bfloat16", "float16")
+# No float16: gradients of a mean over thousands of tokens are below what it holds.
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ class Settings:
             raise VocabkitError("block_size 1 leaves nothing to predict; use 2 or more")
         if self.steps is not None and self.steps < 1:
             raise VocabkitError(f"steps {self.steps} must be at least 1")
-        for name in ("learning_rate", "rows_learning_rate", "weight_decay", "clip", "epsilon", "aux_loss", "epochs"):
+        if not self.epochs > 0:
+            raise VocabkitError(f"epochs {self.epochs} must be more than 0")
+        for name in (
+            "learning_rate", "rows_learning_rate", "weight_decay", "clip", "epsilon", "aux_loss", "epochs", "alpha"
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) < float("inf"):
                 raise VocabkitError(f"{name} {getattr(self, name)} must be a number from 0 on")
         for name in ("warmup", "dropout", "beta1", "beta2"):

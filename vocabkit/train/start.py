@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.train.evaluate import held_out
-from vocabkit.train.loop import Habits, Outcome, Step, train
+from vocabkit.train.loop import Habits, Outcome, Step, enough_memory, train
 from vocabkit.train.mixture import Mixture
 from vocabkit.train.processes import joined
-from vocabkit.train.run import Run, begin
+from vocabkit.train.run import Run, begin, held
 from vocabkit.train.token_cache import Recipe, open_cache, problems_of
 from vocabkit.train.trainee import first_row, open_trainee
 
@@ -53,6 +53,7 @@ def start(
             # Before minutes of tokenising: a model without new rows, a folder that is in use.
             first_row(run.model, run.settings.rows)
             begin(run, resume=resume, force=force)
+            stack.callback(held(run.folder).close)
         processes.barrier()
         say = say if processes.is_first else (lambda text: None)
         caches = _caches(run, machine, writes=processes.local == 0)
@@ -60,6 +61,7 @@ def start(
             stack.callback(cache.close)
         # The others must not read what a run before left as its failure.
         processes.barrier()
+        stack.enter_context(enough_memory(run.settings))
         say("Loading the model")
         trainee = open_trainee(run.model, run.settings, device=processes.device)
         tokenizer = open_tokenizer(run.model)
@@ -69,6 +71,8 @@ def start(
         outcome = train(run, trainee, mixture, lines, habits, processes, report)
         for problem in problems_of([cache.facts() for cache in caches.values() if cache.is_done]):
             say(f"note: {problem}")
+        if not all(cache.is_done for cache in caches.values()):
+            say("note: training ended before all text was read, so what of it cannot be read is not known yet")
         return outcome
 
 

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from vocabkit.copying import checksum_of
 from vocabkit.corpus import Corpus, open_corpus
+from vocabkit.corpus.sources import STDIN
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import load_plugins
 from vocabkit.tokenizer import open_tokenizer
@@ -33,7 +35,7 @@ from vocabkit.train.packing import Sequences, joined, packed
 FORMAT = 1
 # UTF-8 bytes of text in a shard: its sequences are shuffled together.
 SHARD_BYTES = 4 << 20
-DONE, FAILED, LOCK = "done.json", "failed.json", "writer.pid"
+DONE, FAILED, LOCK = "done.json", "failed.json", "writer.lock"
 POLL_SECONDS = 0.05
 
 
@@ -83,8 +85,10 @@ def key_of(recipe: Recipe) -> str:
         "marks": [start_id(tokenizer), eos_id(tokenizer)],
         # A file is what it holds; what a reader gives is what its name says.
         "files": [checksum_of(path) for path in corpus.files],
-        "names": [Path(name).name for name in corpus.names],
+        "names": [name for name in corpus.names if not Path(name).is_file()],
     }
+    if STDIN in recipe.specs:
+        raise VocabkitError("text to train on is read more than once; write stdin to a file and name that")
     parts.pop("specs")
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -108,6 +112,7 @@ class TokenCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writer: Any = None
+        self._start: Callable[[], None] | None = None
         self._loaded: tuple[int, Sequences] | None = None
 
     @property
@@ -117,9 +122,13 @@ class TokenCache:
 
     def start(self, recipe: Recipe, workers: int) -> None:
         """Begin to fill the cache in a process of its own, unless one does so already."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / FAILED).unlink(missing_ok=True)
-        if self._locked():
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / FAILED).unlink(missing_ok=True)
+        except OSError as error:
+            raise VocabkitError(f"cannot write to {self.path}: {error.strerror}; choose another --cache") from error
+        self._start = partial(self.start, recipe, workers)
+        if _is_locked(self.path / LOCK):
             return
         context = multiprocessing.get_context("spawn")
         self._writer = context.Process(target=_fill, args=(recipe, self.path, workers), daemon=True)
@@ -144,7 +153,7 @@ class TokenCache:
     def close(self) -> None:
         """Stop the process that fills the cache, if there is one; the next run goes on without it."""
         if self._writer is not None and self._writer.is_alive():
-            self._writer.terminate()
+            self._writer.kill()
             self._writer.join()
         self._writer = None
 
@@ -158,48 +167,72 @@ class TokenCache:
                     f"the process that tokenises ended with code {self._writer.exitcode}; "
                     f"memory may have run out, try fewer --workers"
                 )
+            if self._writer is None and self._start and not _is_locked(self.path / LOCK) and not there():
+                # Whoever was filling it has gone.
+                self._start()
             time.sleep(POLL_SECONDS)
 
-    def _locked(self) -> bool:
-        """Whether a living process fills this cache."""
-        try:
-            pid = int((self.path / LOCK).read_text())
-            os.kill(pid, 0)
-        except (OSError, ValueError):
-            return False
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock; never where the system has none, for shards may be written twice."""
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except (ImportError, OSError):
+        return False
+    return False
+
+
+def _hold(path: Path) -> Any:
+    """Return a file whose lock is held until this process ends."""
+    file = path.open("wb")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        pass  # another one writes the same
+    return file
 
 
 def _fill(recipe: Recipe, path: Path, workers: int) -> None:
     """Write every shard, then `done.json`; or `failed.json` with the reason."""
     import signal
 
-    # Ctrl-C is for the run, which stops this process when it has saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals are for the run, which stops this process when it has saved.
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(workers)
-    (path / LOCK).write_text(str(os.getpid()))
+    lock = _hold(path / LOCK)
     try:
         corpora = _corpora(recipe)
         tokenizer = open_tokenizer(recipe.tokenizer)
-        facts: dict[str, Any] = {"shards": 0, "sequences": 0, "tokens": 0, "bytes": 0, "cut": 0}
-        for number, (sequences, cut) in enumerate(_shards(recipe, corpora, tokenizer)):
-            partial = path / f"{number:06d}.{os.getpid()}.partial"
-            sequences.save(partial)
-            partial.replace(path / f"{number:06d}.safetensors")
+        facts: dict[str, Any] = {"shards": 0, "sequences": 0, "tokens": 0, "bytes": 0}
+        cut = Cut()
+        for number, sequences in enumerate(_shards(recipe, corpora, tokenizer, cut)):
+            written = path / f"{number:06d}.{os.getpid()}.partial"
+            sequences.save(written)
+            written.replace(path / f"{number:06d}.safetensors")
             facts["shards"] += 1
             facts["sequences"] += len(sequences)
             facts["tokens"] += int(sequences.learned.sum())
             facts["bytes"] += int(sequences.bytes.sum())
-            facts["cut"] += cut
-        _write(
-            path / DONE, {**facts, "problems": [line for corpus in corpora for line in corpus.problems.summaries()]}
-        )
+        problems = [line for corpus in corpora for line in corpus.problems.summaries()]
+        _write(path / DONE, {**facts, "cut": cut.shortened, "problems": [*problems, *cut.notes(recipe.block_size)]})
     except VocabkitError as error:
         _write(path / FAILED, {"error": str(error)})
-    except OSError as error:
-        _write(path / FAILED, {"error": f"tokens cannot be written to {path}: {error.strerror}; choose --cache"})
+    except Exception as error:
+        # Whatever it is, the run that waits has to know it.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        _write(
+            path / FAILED, {"error": f"tokenising into {path} failed ({reason}); check its disk, or choose --cache"}
+        )
     finally:
-        (path / LOCK).unlink(missing_ok=True)
+        lock.close()
 
 
 def _corpora(recipe: Recipe) -> list[Corpus]:
@@ -211,8 +244,25 @@ def _corpora(recipe: Recipe) -> list[Corpus]:
     return [open_corpus([str(path)], registry=registry, **how) for path in whole.files]
 
 
-def _shards(recipe: Recipe, corpora: Sequence[Corpus], tokenizer: Tokenizer) -> Iterator[tuple[Sequences, int]]:
-    """Yield the sequences of every SHARD_BYTES of text, and how many of them were cut."""
+@dataclass
+class Cut:
+    """Examples that were longer than a block: those that lost their end, and those of which no response was left."""
+
+    shortened: int = 0
+    dropped: int = 0
+
+    def notes(self, block_size: int) -> list[str]:
+        """Return what the user should know."""
+        found = []
+        if self.shortened:
+            found.append(f"{self.shortened:,} examples are longer than {block_size} tokens and were cut")
+        if self.dropped:
+            found.append(f"{self.dropped:,} examples have no response within {block_size} tokens and were left out")
+        return found
+
+
+def _shards(recipe: Recipe, corpora: Sequence[Corpus], tokenizer: Tokenizer, cut: Cut) -> Iterator[Sequences]:
+    """Yield the sequences of every SHARD_BYTES of text."""
     lengths = byte_lengths(tokenizer)
     bos = start_id(tokenizer) if recipe.bos else None
     eos = eos_id(tokenizer) if recipe.eos else None
@@ -222,6 +272,10 @@ def _shards(recipe: Recipe, corpora: Sequence[Corpus], tokenizer: Tokenizer) -> 
         # Prompt and response: about four bytes a token.
         every = (example for corpus in corpora for example in examples(corpus, tokenizer, template, bos, eos))
         for example in every:
+            if not any(example[1][1 : recipe.block_size]):
+                cut.dropped += 1
+                continue
+            cut.shortened += len(example[0]) > recipe.block_size
             found.append(example)
             if len(found) * recipe.block_size >= SHARD_BYTES // 4:
                 yield joined(found, lengths, recipe.block_size)
@@ -230,14 +284,14 @@ def _shards(recipe: Recipe, corpora: Sequence[Corpus], tokenizer: Tokenizer) -> 
             yield joined(found, lengths, recipe.block_size)
         return
     for documents in _groups(_documents(corpora, recipe.documents == "files")):
-        yield packed(tokenizer.encode(documents), lengths, recipe.block_size, bos, eos), 0
+        yield packed(tokenizer.encode(documents), lengths, recipe.block_size, bos, eos)
 
 
 def _documents(corpora: Sequence[Corpus], whole_files: bool) -> Iterator[str]:
     for corpus in corpora:
         held: list[str] = []
         for text in corpus:
-            if not (text.starts or held):
+            if not (text.starts or text.lines or held):
                 raise VocabkitError(f"{', '.join(corpus.names)} is a list of words, and no text to train on")
             if whole_files and text.lines:
                 held += ["\n" if held and text.starts else "", text.text]
@@ -268,9 +322,9 @@ def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    written = path.with_suffix(f".{os.getpid()}.partial")
+    written.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
+    written.replace(path)
 
 
 def default_folder() -> Path:

@@ -95,7 +95,7 @@ def launch(
         1 - beta1**step,
         1 - beta2**step,
         LAZY=lazy,
-        HAS_MASTER=master is not rows,
+        HAS_MASTER=master.data_ptr() != rows.data_ptr(),
         COLUMNS=columns,
         num_warps=4,
     )

@@ -14,7 +14,7 @@ from vocabkit.plugins import load_plugins
 from vocabkit.rows.checkpoint import CONFIG, holds_model, open_checkpoint, read_json, vocab_sizes
 from vocabkit.tokenizer.folder import Sidecars
 from vocabkit.train.chat import AUTO, CHAT, TEMPLATES
-from vocabkit.train.settings import DTYPES, Settings
+from vocabkit.train.settings import Settings
 
 # Readers of Hugging Face's datasets, by our names of formats.
 KINDS = {"json lines": "json", "parquet": "parquet"}
@@ -85,7 +85,7 @@ def job_for(model: Path, settings: Settings, data: Mapping[str, Sequence[str]], 
         tuple(_texts(data)),
         _record(data) if settings.stage == "instruct" else frozenset(),
         _template(model, settings.template) if settings.stage == "instruct" else "",
-        settings.dtype if settings.dtype != "auto" else own if own in DTYPES else "float32",
+        settings.dtype if settings.dtype != "auto" else {"float16": "bfloat16"}.get(own, own),
         matrices,
         tied,
         _new_rows(model, config) if settings.rows == "new" else None,
