@@ -308,12 +308,12 @@ def test_memory_that_runs_out_says_what_to_change(
         "--stage",
         "rows",
     ]
-    arguments += ["--steps", 1, "--block-size", 500, "--batch-size", 512, "--micro-batch", 512]
-    # Enough to load everything, and not for half a million tokens at a time.
+    arguments += ["--steps", 1, "--block-size", 500, "--batch-size", 8192, "--micro-batch", 8192]
+    # Enough to load everything, and not for four million tokens at a time.
     command = [sys.executable, "-c", LIMITED, str(6 << 30), *map(str, arguments)]
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode == 1, failed.stderr
-    assert "memory ran out with passes of 512 sequences of 500; use --micro-batch 256" in failed.stderr
+    assert "memory ran out with passes of 8192 sequences of 500; use --micro-batch 4096" in failed.stderr
 
 
 def test_the_guard_stops_when_the_base_language_degrades(

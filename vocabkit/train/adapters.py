@@ -138,7 +138,7 @@ def attach(model: Any, how: Adapting) -> dict[str, LowRank]:
             seen |= set(EXPERTS)
             if not (how.quantize or any(how.wants(one) for one in EXPERTS)):
                 continue
-            if hasattr(module, "_apply_gate") or not hasattr(module, "act_fn"):
+            if _has_own_gate(module) or not hasattr(module, "act_fn"):
                 raise VocabkitError(
                     f"experts of the kind {type(module).__name__} compute something else than Mixtral's; they can "
                     f"have neither adapters nor 4 bits"
@@ -173,6 +173,12 @@ class _Sum(nn.Module):
 def _is_router(name: str, module: Any) -> bool:
     """Whether a module chooses experts: `gate`, with a weight [experts, width] of its own."""
     return name == "gate" and isinstance(getattr(module, "weight", None), nn.Parameter) and hasattr(module, "top_k")
+
+
+def _has_own_gate(module: Any) -> bool:
+    """Whether experts make something else of gate and up than act(gate) * up, transformers' default."""
+    gate = getattr(module, "_apply_gate", None)
+    return gate is not None and getattr(gate, "__name__", "") != "_default_apply_gate"
 
 
 def _is_experts(module: Any) -> bool:
