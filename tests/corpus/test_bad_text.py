@@ -278,3 +278,11 @@ def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
 def test_the_field_is_chosen(tmp_path: Path) -> None:
     data = json.dumps({"text": "no", "body": "yes"}).encode()
     assert lines_of(corpus_of(tmp_path / "a.jsonl", data, field="body")) == ["yes"]
+
+
+def test_a_long_line_whose_beginning_is_bad_does_not_go_on_with_the_line_before(tmp_path: Path) -> None:
+    line = bytearray("词 ".encode() * 1_000_000)
+    line[5] = 0xFF
+    texts = list(corpus_of(tmp_path / "a.txt", "前一行\n".encode() + bytes(line)))
+    assert texts[0].text.startswith("前一行")
+    assert [text.starts for text in texts] == [True, True] + [False] * (len(texts) - 2)

@@ -23,6 +23,7 @@ def read_plain(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterat
     """
     lost = False
     for offset, data, starts in _cut(blocks):
+        begins = starts or lost
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -35,9 +36,9 @@ def read_plain(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterat
             text = EMPTY_LINES.sub("\n", text)
         lines = text.strip("\n")
         if lines:
-            # What goes on with a piece that was skipped has nothing to go on with.
+            # A line whose beginning was skipped begins here: it does not go on with the line before.
             yield Text(lines, starts=starts or lost or text[0] == "\n", lines=True)
-        lost = not lines
+        lost = begins and not lines
 
 
 def _cut(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes, bool]]:
