@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ ENGLISH = (
     "A model that is taught a new language should not forget the old one.",
     "Numbers are compared in bits per byte, because tokens differ between vocabularies.",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_kernels() -> Iterator[None]:
+    """Not by Triton's interpreter, which the kernels' own tests may have turned on in this process."""
+    with pytest.MonkeyPatch.context() as patched:
+        if os.environ.get("TRITON_INTERPRET"):
+            patched.setenv("VOCABKIT_KERNELS", "torch")
+        yield
 
 
 @pytest.fixture(scope="session")
