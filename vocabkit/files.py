@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vocabkit.errors import VocabkitError
 
@@ -47,6 +48,37 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all, flushed to the disk."""
+    written = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with written.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def lock(path: Path, *, wait: bool = False) -> BinaryIO | None:
+    """Return an open file that no other process can lock until it is closed; None when another one has it.
+
+    wait: until it has it no more.  Where the system has no such locks, everybody gets one.
+    """
+    file = path.open("ab")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        return None
+    except (ImportError, OSError):
+        return file
+    return file
 
 
 def sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from vocabkit.errors import VocabkitError
 from vocabkit.tokenizer import open_tokenizer
-from vocabkit.tokenizer.start import start_id
+from vocabkit.tokenizer.start import eos_id, start_id
 from vocabkit.train import token_cache
 from vocabkit.train.chat import TEMPLATES, template_for
 from vocabkit.train.mixture import Mixture, batches
@@ -65,7 +65,7 @@ def test_a_cache_holds_the_text_and_is_made_once(text: Path, smollm2_folder: Pat
     cache, (shard,) = cached(recipe, tmp_path / "cache")
     tokenizer = open_tokenizer(smollm2_folder)
     ids = [int(i) for n in range(len(shard)) for i in shard.get(n)[0][1:]]
-    start, end = start_id(tokenizer), token_cache.eos_id(tokenizer)
+    start, end = start_id(tokenizer), eos_id(tokenizer)
     assert (start, end) == (tokenizer.id_table["<|endoftext|>"], tokenizer.id_table["<|im_end|>"])
     documents = tokenizer.decode([[i for i in ids if i not in (start, end)]])[0]
     assert documents == "".join(["one line of text", "another, 第二行"] * 50)
@@ -109,7 +109,7 @@ def test_whole_files_can_be_documents(text: Path, smollm2_folder: Path, tmp_path
     ids = shard.ids
     tokenizer = open_tokenizer(smollm2_folder)
     learned = ids[shard.learned].tolist()
-    assert learned.count(token_cache.eos_id(tokenizer)) == 1
+    assert learned.count(eos_id(tokenizer)) == 1
     assert tokenizer.decode([learned[:-1]])[0] == text.read_text(encoding="utf-8").strip()
 
 
@@ -366,8 +366,8 @@ def test_who_waits_for_another_s_writer_goes_on_when_it_dies(
     recipe = Recipe(str(smollm2_folder), (str(text),), 32)
     folder = tmp_path / "cache" / token_cache.key_of(recipe)
     folder.mkdir(parents=True)
-    code = "import sys, time; from vocabkit.train.token_cache import _hold; from pathlib import Path; "
-    code += "held = _hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from vocabkit.files import lock; from pathlib import Path; "
+    code += "held = lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(folder / "writer.lock")], stdout=subprocess.PIPE)
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"

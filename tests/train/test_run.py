@@ -439,7 +439,7 @@ POINTS = [
     ("vocabkit.files:_flush", 1), ("vocabkit.files:_flush", 3), ("vocabkit.files:_swap", 1),
     ("vocabkit.files:_swap", 2),
     ("vocabkit.train.checkpoints:shutil.rmtree", 3), ("vocabkit.train.loop:_append", 4),
-    ("vocabkit.train.run:_write_json", 1),
+    ("vocabkit.train.run:write_whole", 1),
 ]  # fmt: skip
 
 

@@ -20,12 +20,7 @@ COUNT = re.compile("[0-9]{1,18}")
 
 def read_objects(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the offset and the object of every record."""
-    for offset, text in _decoded(blocks, path, "record", problems):
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            problems.bad(path, "record", "invalid JSON", offset, getattr(error, "msg", type(error).__name__))
-            continue
+    for offset, record in _parsed(blocks, path, problems):
         if isinstance(record, dict):
             yield offset, record
         else:
@@ -49,13 +44,7 @@ def read_array(data: bytes, path: str, problems: Problems) -> Iterator[tuple[int
 
 def read_json_lines(blocks: Iterable[bytes], path: str, problems: Problems, field: str) -> Iterator[Text]:
     """Yield the string in `field` of every record; a record may also be a bare string."""
-    for offset, text in _decoded(blocks, path, "record", problems):
-        try:
-            record = json.loads(text)
-        # Deep nesting exhausts the parser's stack.
-        except (ValueError, RecursionError) as error:
-            problems.bad(path, "record", "invalid JSON", offset, getattr(error, "msg", type(error).__name__))
-            continue
+    for offset, record in _parsed(blocks, path, problems):
         value = record.get(field) if isinstance(record, dict) else record
         if not isinstance(value, str):
             problems.bad(path, "record", f"no text in the field {field!r}", offset)
@@ -76,6 +65,17 @@ def read_word_list(blocks: Iterable[bytes], path: str, problems: Problems) -> It
         elif not (is_first and word and count and not _is_number(count)):
             problems.bad(path, "line", "no word, tab and positive count", offset)
         is_first = False
+
+
+def _parsed(blocks: Iterable[bytes], path: str, problems: Problems) -> Iterator[tuple[int, Any]]:
+    for offset, text in _decoded(blocks, path, "record", problems):
+        try:
+            record = json.loads(text)
+        # Deep nesting exhausts the parser's stack.
+        except (ValueError, RecursionError) as error:
+            problems.bad(path, "record", "invalid JSON", offset, getattr(error, "msg", type(error).__name__))
+            continue
+        yield offset, record
 
 
 def _decoded(blocks: Iterable[bytes], path: str, unit: str, problems: Problems) -> Iterator[tuple[int, str]]:

@@ -38,7 +38,7 @@ class Habits:
 
     save_every, evaluate_every: steps between; None: ten times in a run.  keep: newest checkpoints that stay.
     max_base_regression: share by which bits per byte of the base text may rise; None: no guard.
-    stop_after: save and end after so many steps of this sitting.
+    stop_after: save and end after so many steps of this sitting.  log_to: a logger besides metrics.jsonl.
     """
 
     save_every: int | None = None
@@ -141,13 +141,14 @@ def train(
             seconds = time.perf_counter() - started
             done = step + 1
             is_last = done == steps
-            if held_out and (done % evaluate_every == 0 or is_last):
+            is_evaluated = bool(held_out) and (done % evaluate_every == 0 or is_last)
+            if is_evaluated:
                 latest = evaluated()
             found = Step(
                 done, loss / max(labels, 1), loss / math.log(2) / max(bytes_, 1), norm,
                 max(rate for _, rate in optimizers) * factor, int(labels), int(bytes_), new / max(labels, 1),
                 _counts(drawn), seconds, _peak_bytes(processes),
-                latest if held_out and (done % evaluate_every == 0 or is_last) else {},
+                latest if is_evaluated else {},
             )  # fmt: skip
             log(found)
             if processes.is_first:
@@ -363,9 +364,11 @@ def _log(run: Run, processes: Processes, log_to: str | None) -> Iterator[Callabl
         if logger:
             logger.log(data)
 
-    yield write
-    if logger:
-        logger.close()
+    try:
+        yield write
+    finally:
+        if logger:
+            logger.close()
 
 
 def _append(run: Run, data: Mapping[str, Any]) -> None:

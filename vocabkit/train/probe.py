@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vocabkit.errors import CheckpointError
 from vocabkit.model.load import load_model
+from vocabkit.rows.checkpoint import open_checkpoint
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.start import start_id
-from vocabkit.train.fuse import Trained
+from vocabkit.train.fuse import DTYPES, Trained
 from vocabkit.train.trainee import Trainee
 
 # Article 1 of the Universal Declaration of Human Rights, in the languages of the first users.
@@ -90,8 +91,8 @@ def difference(expected: Tensor, folder: Path, ids: Tensor) -> Difference:
     model = load_model(folder, device="cpu", dtype="float32")
     found = _log_probs(model, ids)
     each = (expected.exp() * (expected - found)).sum(-1)
-    stored = model.config.get_text_config().dtype
-    tolerance = TOLERANCE.get(_dtype_of(folder) or stored, 2e-2)
+    stored = DTYPES.get(open_checkpoint(folder).input.tensor.dtype, torch.bfloat16)
+    tolerance = TOLERANCE.get(stored, TOLERANCE[torch.bfloat16])
     result = Difference(float(each.mean()), float(each.max()), len(each), tolerance)
     if not result.mean <= tolerance:
         raise CheckpointError(
@@ -123,10 +124,3 @@ def _log_probs(model: Any, ids: Tensor) -> Tensor:
         logits = model(input_ids=ids, use_cache=False).logits[0]
     found: Tensor = logits.float().log_softmax(-1)
     return found
-
-
-def _dtype_of(folder: Path) -> torch.dtype | None:
-    from vocabkit.rows.checkpoint import open_checkpoint
-    from vocabkit.train.fuse import DTYPES
-
-    return DTYPES.get(open_checkpoint(folder).input.tensor.dtype)

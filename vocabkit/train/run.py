@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vocabkit.copying import checksum_of
 from vocabkit.errors import VocabkitError
-from vocabkit.files import MANIFEST
+from vocabkit.files import MANIFEST, lock, write_whole
 from vocabkit.manifest import read_manifest
 from vocabkit.rows.checkpoint import CONFIG
 from vocabkit.train.checkpoints import FOLDER, checkpoints
@@ -76,16 +75,15 @@ def begin(run: Run, *, resume: bool, force: bool) -> None:
         (run.folder / METRICS).unlink(missing_ok=True)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
-        _write_json(
-            run.folder / MANIFEST,
-            {
-                "command": "train",
-                "base": str(run.model.resolve()),
-                **run.to_json(),
-                "versions": {name: _version(name) for name in LIBRARIES},
-                "files": {},
-            },
-        )
+        manifest = {
+            "command": "train",
+            "base": str(run.model.resolve()),
+            **run.to_json(),
+            "versions": {name: _version(name) for name in LIBRARIES},
+            "files": {},
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
+        write_whole(run.folder / MANIFEST, f"{text}\n")
     except OSError as error:
         raise VocabkitError(f"cannot write to {run.folder}: {error.strerror}; choose another --output") from error
 
@@ -124,21 +122,14 @@ def fingerprint(model: Path) -> dict[str, str]:
     return found
 
 
-def held(folder: Path) -> Any:
+def held(folder: Path) -> BinaryIO:
     """Return a file whose lock keeps other processes from this run until it is closed.
 
     Raises VocabkitError when another process has it.
     """
-    file = (folder / LOCK).open("wb")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise VocabkitError(f"another process trains {folder}; wait for it, or choose another --output") from error
-    except (ImportError, OSError):
-        pass  # a system without locks
+    file = lock(folder / LOCK)
+    if file is None:
+        raise VocabkitError(f"another process trains {folder}; wait for it, or choose another --output")
     return file
 
 
@@ -154,9 +145,7 @@ def truncate_metrics(folder: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             continue  # half a line, of a run that was killed
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
 def _check_same(run: Run, found: Mapping[str, Any]) -> None:
@@ -180,13 +169,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=False, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

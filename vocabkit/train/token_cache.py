@@ -24,10 +24,11 @@ from vocabkit.copying import checksum_of
 from vocabkit.corpus import Corpus, open_corpus
 from vocabkit.corpus.sources import STDIN
 from vocabkit.errors import VocabkitError
+from vocabkit.files import lock, write_whole
 from vocabkit.plugins import load_plugins
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
-from vocabkit.tokenizer.start import start_id
+from vocabkit.tokenizer.start import eos_id, start_id
 from vocabkit.train.chat import examples, template_for
 from vocabkit.train.packing import Sequences, joined, packed
 
@@ -91,14 +92,6 @@ def key_of(recipe: Recipe) -> str:
         raise VocabkitError("text to train on is read more than once; write stdin to a file and name that")
     parts.pop("specs")
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def eos_id(tokenizer: Tokenizer) -> int | None:
-    """Return the id that ends a document: the configured EOS, None when there is none."""
-    named = tokenizer.sidecars.config.get("eos_token")
-    content = named.get("content") if isinstance(named, dict) else named
-    found = tokenizer.id_table.get(content) if isinstance(content, str) else None
-    return found if found is not None else tokenizer.id_table.get("</s>")
 
 
 def byte_lengths(tokenizer: Tokenizer) -> NDArray[np.int64]:
@@ -174,29 +167,13 @@ class TokenCache:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock; never where the system has none, for shards may be written twice."""
-    try:
-        import fcntl
-
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):
+    """Whether a living process fills the cache."""
+    if not path.is_file():
         return False
-    return False
-
-
-def _hold(path: Path) -> Any:
-    """Return a file whose lock is held until this process ends."""
-    file = path.open("wb")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        pass  # another one writes the same
-    return file
+    held = lock(path)
+    if held is not None:
+        held.close()
+    return held is None
 
 
 def _fill(recipe: Recipe, path: Path, workers: int) -> None:
@@ -207,8 +184,10 @@ def _fill(recipe: Recipe, path: Path, workers: int) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = str(workers)
-    lock = _hold(path / LOCK)
+    held = lock(path / LOCK, wait=True)
     try:
+        if (path / DONE).is_file():
+            return
         corpora = _corpora(recipe)
         tokenizer = open_tokenizer(recipe.tokenizer)
         facts: dict[str, Any] = {"shards": 0, "sequences": 0, "tokens": 0, "bytes": 0}
@@ -232,7 +211,8 @@ def _fill(recipe: Recipe, path: Path, workers: int) -> None:
             path / FAILED, {"error": f"tokenising into {path} failed ({reason}); check its disk, or choose --cache"}
         )
     finally:
-        lock.close()
+        if held is not None:
+            held.close()
 
 
 def _corpora(recipe: Recipe) -> list[Corpus]:
@@ -322,9 +302,7 @@ def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    written = path.with_suffix(f".{os.getpid()}.partial")
-    written.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
-    written.replace(path)
+    write_whole(path, json.dumps(data, ensure_ascii=False) + "\n")
 
 
 def default_folder() -> Path:
