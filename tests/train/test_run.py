@@ -332,6 +332,14 @@ def test_the_guard_stops_when_the_base_language_degrades(
                                   "--max-base-regression", 0.1, code=2).stderr  # fmt: skip
 
 
+def test_without_torch_it_says_what_to_install(extended: Extended, chinese_file: Path, tmp_path: Path) -> None:
+    with patch("vocabkit.model.load.find_spec", lambda name: None):
+        for arguments in (("train", extended(), "--data", chinese_file, "--stage", "rows"), ("fuse", tmp_path)):
+            failed = vocabkit(*arguments, "-o", tmp_path / "run", code=1)
+            assert "needs torch and transformers; run `pip install 'vocabkit[train]'`" in failed.stderr
+            assert len(failed.stderr.strip().splitlines()) == 1
+
+
 def test_a_model_without_new_rows(extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path) -> None:
     base = extended().parent / "base"
     refused = train(base, chinese_file, tmp_path / "run", cache, "--stage", "rows", code=1)

@@ -44,6 +44,9 @@ def fuse(
       vocabkit fuse run2 --peft trainable-tokens -o adapter
     """
     from vocabkit.files import check_target
+    from vocabkit.model.load import need_models
+
+    need_models("fusing")
     from vocabkit.train.fuse import base_of, read_trained
     from vocabkit.train.fuse import fuse as run
     from vocabkit.train.peft_format import export

@@ -155,8 +155,10 @@ def train(
       vocabkit train llm-zh --preset chinese-llama-7b --dry-run
       torchrun --nproc-per-node 4 -m vocabkit train llm-zh --stage pretrain --data books/ -o run2
     """
+    from vocabkit.model.load import need_models
     from vocabkit.train.settings import settings_for
 
+    need_models("training")
     settings = settings_for(stage, preset, _given(given))
     if dry_run:
         from vocabkit.train.plan import plan

@@ -16,6 +16,12 @@ def can_run_models() -> bool:
     return all(find_spec(name) is not None for name in NEEDED)
 
 
+def need_models(what: str) -> None:
+    """Raise VocabkitError, which says what to install, unless torch and transformers are there.  what: needs them."""
+    if not can_run_models():
+        raise VocabkitError(f"{what} needs torch and transformers; run `pip install 'vocabkit[train]'`")
+
+
 def has_gpu() -> bool:
     """Return whether torch finds a GPU."""
     import torch
@@ -30,8 +36,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
     dtype: a torch type's name; "auto" is the checkpoint's own, but float32 on a CPU, which is slow in anything else.
     Raises VocabkitError when torch or transformers is missing, or the folder cannot be loaded.
     """
-    if not can_run_models():
-        raise VocabkitError("running a model needs torch and transformers; run `pip install 'vocabkit[train]'`")
+    need_models("running a model")
     import torch
     import transformers
 
