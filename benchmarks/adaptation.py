@@ -2,12 +2,13 @@
 
     python benchmarks/adaptation.py ENGLISH CHINESE [--seeds 3] [--width 192] [--bytes 1000000]
 
-A small Llama is trained on ENGLISH from nothing, with a byte-level tokenizer of 4,096 tokens learned there.  Then it
-is taught CHINESE by `vocabkit train` in three ways: with its own vocabulary, with an extended one on the same bytes,
-and with an extended one for as many tokens as the first way saw (equal compute); each without and with a fifth of
-English mixed in, from several seeds.  Bits per byte of held-out lines of both languages; differences with a paired
-bootstrap over lines and seeds.  An interval that holds 0 is "not resolved".  What a model of this size does need not
-hold for one of seven billion parameters.  ENGLISH and CHINESE are text files with a document on each line.
+A small Llama is trained on ENGLISH from nothing, with a byte-level tokenizer of 4,096 tokens learned there, and
+with a little Chinese among it, as models have that are extended: else its bytes of Chinese are rows of noise. Then
+it is taught CHINESE by `vocabkit train` in three ways: with its own vocabulary, with an extended one on the same
+bytes, and with an extended one for as many tokens as the first way saw (equal compute); each without and with a
+fifth of English mixed in, from several seeds. Bits per byte of held-out lines of both languages; differences with a
+paired bootstrap over lines and seeds. An interval that holds 0 is "not resolved". What a model of this size does
+need not hold for one of seven billion parameters. ENGLISH and CHINESE are text files with a document on each line.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ RESAMPLES = 2000
 ARMS = ("own vocabulary", "extended, equal bytes", "extended, equal compute")
 
 
-def split(path: Path, folder: Path, name: str, size: int) -> tuple[Path, list[str]]:
-    """Write `size` bytes of a text's lines for training; return the file and lines that are not in it."""
+def split(path: Path, folder: Path, name: str, size: int) -> tuple[Path, Path, list[str]]:
+    """Write `size` bytes of a text's lines, and in another file the rest; return both, and lines in neither."""
     lines = sorted({line.strip() for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 40})
     random.Random(0).shuffle(lines)
-    held, kept, taken = lines[:HELD_OUT], [], 0
+    held, kept, rest, taken = lines[:HELD_OUT], [], [], 0
     for line in lines[HELD_OUT:]:
-        if taken < size:
-            kept.append(line)
-            taken += len(line.encode())
-    target = folder / f"{name}.txt"
-    target.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    return target, held
+        (kept if taken < size else rest).append(line)
+        taken += len(line.encode())
+    files = folder / f"{name}.txt", folder / f"{name}.other.txt"
+    for file, part in zip(files, (kept, rest), strict=True):
+        file.write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
+    return *files, held
 
 
 def small_model(folder: Path, english: Path, width: int) -> Path:
@@ -121,15 +122,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--bytes", type=int, default=1_000_000, help="of Chinese")
     parser.add_argument("--epochs", type=float, default=3, help="passes over English before")
+    parser.add_argument("--seen", type=float, default=0.05, help="share of other Chinese among English before")
+    parser.add_argument("--english-bytes", type=int, default=10_000_000)
     options = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cache = folder / "cache"
-        english, held_en = split(options.english, folder, "en", 10_000_000)
-        chinese, held_zh = split(options.chinese, folder, "zh", options.bytes)
+        english, _, held_en = split(options.english, folder, "en", options.english_bytes)
+        chinese, seen, held_zh = split(options.chinese, folder, "zh", options.bytes)
         base = small_model(folder, english, options.width)
-        known = train(base, folder / "known", ("--data", english, "--epochs", options.epochs), cache, 3e-3, 0)
+        both: list[object] = ["--data", f"en={english}", "--epochs", options.epochs]
+        both += ["--data", f"zh={seen}", "--mix", f"zh={options.seen}"] if options.seen else []
+        known = train(base, folder / "known", both, cache, 3e-3, 0)
         extended = folder / "extended"
         vocabkit(
             "extend", "--lang", "zh", "--base", known, "--corpus", chinese, "--size", NEW_TOKENS, "--init", "copy",
@@ -181,6 +186,7 @@ def main() -> None:
         "adaptation",
         {
             "width": options.width, "bytes": options.bytes, "seeds": options.seeds, "held_out_lines": HELD_OUT,
+            "chinese_seen_before": options.seen,
             "tokens_per_byte": {"own": sizes[0] / options.bytes, "extended": sizes[1] / options.bytes},
             "before": {n: mean(before[n], n) for n in texts},
             "bits_per_byte": {arm: {n: mean(found[n], n) for n in texts} for arm, found in measured.items()},

@@ -35,7 +35,7 @@ FIRST_STEPS = 1  # warm caches; not timed
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Run the command line and read what it logged."""
-    from vocabkit.train.checkpoints import checkpoints
+    from vocabkit.model.trained import checkpoints
 
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -144,7 +144,8 @@ def _unsloth(options: argparse.Namespace) -> Any:
 def sequences(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the sequences that `vocabkit train` draws, for the Trainer, which shifts labels itself."""
     from vocabkit.train.mixture import Mixture
-    from vocabkit.train.token_cache import Recipe, open_cache
+    from vocabkit.train.recipe import Recipe
+    from vocabkit.train.token_cache import open_cache
 
     recipe = Recipe(str(options.model), (str(options.text),), options.block_size)
     mixture = Mixture({"target": open_cache(recipe, options.cache)}, {}, 0)

@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vocabkit.errors import VocabkitError
+from vocabkit.model.chat import TEMPLATES, template_for
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.start import eos_id, start_id
-from vocabkit.train import token_cache
-from vocabkit.train.chat import TEMPLATES, template_for
 from vocabkit.train.mixture import Mixture, batches
 from vocabkit.train.packing import packed
-from vocabkit.train.token_cache import Recipe, TokenCache, byte_lengths, open_cache
+from vocabkit.train.recipe import Recipe, key_of
+from vocabkit.train.token_cache import TokenCache, open_cache
+from vocabkit.train.token_writer import byte_lengths
 
 LENGTHS = np.arange(50)
 
@@ -83,16 +84,16 @@ def test_another_tokenizer_block_size_or_file_is_a_miss(
     text: Path, smollm2_folder: Path, deepseek_folder: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe(str(smollm2_folder), (str(text),), 32)
-    key = token_cache.key_of(recipe)
+    key = key_of(recipe)
     others = [
         Recipe(str(deepseek_folder), (str(text),), 32),
         Recipe(str(smollm2_folder), (str(text),), 33),
         Recipe(str(smollm2_folder), (str(text),), 32, eos=False),
         Recipe(str(smollm2_folder), (str(text),), 32, template="alpaca"),
     ]
-    keys = {token_cache.key_of(other) for other in others}
+    keys = {key_of(other) for other in others}
     text.write_text(text.read_text(encoding="utf-8") + "more\n", encoding="utf-8")
-    keys.add(token_cache.key_of(recipe))
+    keys.add(key_of(recipe))
     assert len(keys | {key}) == len(others) + 2
     # One token more, in the same file, is another tokenizer.
     folder = tmp_path / "more"
@@ -100,7 +101,7 @@ def test_another_tokenizer_block_size_or_file_is_a_miss(
     data = json.loads((smollm2_folder / "tokenizer.json").read_text(encoding="utf-8"))
     data["added_tokens"].append(data["added_tokens"][-1] | {"id": 49152, "content": "<|more|>"})
     (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
-    assert token_cache.key_of(Recipe(str(folder), (str(text),), 32)) not in keys | {key}
+    assert key_of(Recipe(str(folder), (str(text),), 32)) not in keys | {key}
 
 
 def test_whole_files_can_be_documents(text: Path, smollm2_folder: Path, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_tokenising_runs_ahead_and_shards_come_in_order(smollm2_folder: Path, tm
 
 def test_a_killed_writer_is_no_trouble(text: Path, smollm2_folder: Path, tmp_path: Path) -> None:
     recipe = Recipe(str(smollm2_folder), (str(text),), 32)
-    folder = tmp_path / "cache" / token_cache.key_of(recipe)
+    folder = tmp_path / "cache" / key_of(recipe)
     folder.mkdir(parents=True)
     (folder / "writer.lock").touch()
     (folder / "000000.partial").write_bytes(b"half")
@@ -258,7 +259,7 @@ def test_examples_without_room_for_a_response_are_left_out(smollm2_folder: Path,
 
 def test_templates_that_are_not_there(smollm2_folder: Path) -> None:
     tokenizer = open_tokenizer("starter")
-    assert template_for("auto", tokenizer) == "alpaca"
+    assert template_for("auto", tokenizer, otherwise="alpaca") == "alpaca"
     with pytest.raises(VocabkitError, match="no chat template"):
         template_for("chat", tokenizer)
     with pytest.raises(VocabkitError, match="did you mean 'alpaca'"):
@@ -364,7 +365,7 @@ def test_who_waits_for_another_s_writer_goes_on_when_it_dies(
     text: Path, smollm2_folder: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe(str(smollm2_folder), (str(text),), 32)
-    folder = tmp_path / "cache" / token_cache.key_of(recipe)
+    folder = tmp_path / "cache" / key_of(recipe)
     folder.mkdir(parents=True)
     code = "import sys, time; from vocabkit.files import lock; from pathlib import Path; "
     code += "held = lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -380,7 +381,7 @@ def test_who_waits_for_another_s_writer_goes_on_when_it_dies(
 
 def test_readers_are_told_apart_by_their_whole_name(smollm2_folder: Path) -> None:
     def key(*specs: str) -> str:
-        return token_cache.key_of(Recipe(str(smollm2_folder), specs, 32))
+        return key_of(Recipe(str(smollm2_folder), specs, 32))
 
     assert key("hf:one/wiki") != key("hf:two/wiki")
     with pytest.raises(VocabkitError, match="write stdin to a file"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vocabkit.errors import UnknownNameError, VocabkitError
-from vocabkit.train.chat import TEMPLATES
+from vocabkit.model.chat import TEMPLATES
 from vocabkit.train.external import TRAINERS, config_for
 from vocabkit.train.settings import ATTENTION, EXPERTS, LINEAR, STAGES, settings_for
 

@@ -16,7 +16,8 @@ from runs import newest, vocabkit, vocabkit_json  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from vocabkit.train.fuse import base_of, fuse, read_trained  # noqa: E402
+from vocabkit.model.trained import base_of, read_trained  # noqa: E402
+from vocabkit.train.fuse import fuse  # noqa: E402
 from vocabkit.train.probe import difference, probe_ids, run_log_probs  # noqa: E402
 
 Extended = Callable[..., Path]

@@ -446,7 +446,7 @@ POINTS = [
     ("safetensors.torch:save_file", 1), ("safetensors.torch:save_file", 2), ("safetensors.torch:save_file", 5),
     ("vocabkit.files:_flush", 1), ("vocabkit.files:_flush", 3), ("vocabkit.files:_swap", 1),
     ("vocabkit.files:_swap", 2),
-    ("vocabkit.train.checkpoints:shutil.rmtree", 3), ("vocabkit.train.loop:_append", 4),
+    ("vocabkit.train.checkpoints:shutil.rmtree", 3), ("vocabkit.train.metrics:append", 4),
     ("vocabkit.train.run:write_whole", 1),
 ]  # fmt: skip
 

@@ -47,7 +47,7 @@ def fuse(
     from vocabkit.model.load import need_models
 
     need_models("fusing")
-    from vocabkit.train.fuse import base_of, read_trained
+    from vocabkit.model.trained import base_of, read_trained
     from vocabkit.train.fuse import fuse as run
     from vocabkit.train.peft_format import export
     from vocabkit.train.probe import checked

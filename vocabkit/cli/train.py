@@ -15,7 +15,8 @@ from vocabkit.cli import options
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
-    from vocabkit.train.loop import Outcome, Step
+    from vocabkit.train.loop import Outcome
+    from vocabkit.train.metrics import Step
     from vocabkit.train.run import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vocabkit.errors import CheckpointError, VocabkitError
+from vocabkit.rows.checkpoint import CONFIG
+
+if TYPE_CHECKING:
+    from vocabkit.model.trained import Trained
 
 NEEDED = ("torch", "transformers")
 
@@ -29,26 +33,42 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") -> Any:
+def load_model(
+    folder: Path, *, device: str | None = None, dtype: str = "auto", trained: Trained | None = None
+) -> Any:
     """Return the model in `folder`, ready to be evaluated; no code of the folder is run.
 
+    Layers that are stored in 4 or 8 bits, in bitsandbytes' layout, stay so; bitsandbytes is not needed.
     device: "cpu", "cuda", ...; a GPU when there is one.
     dtype: a torch type's name; "auto" is the checkpoint's own, but float32 on a CPU, which is slow in anything else.
+    trained: what a run from this model learned, to be added to it.
     Raises VocabkitError when torch or transformers is missing, or the folder cannot be loaded.
     """
     need_models("running a model")
     import torch
     import transformers
 
+    from vocabkit.model.quantized import is_quantized, load_quantized
+    from vocabkit.model.trained import add_trained
+
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing; name the folder of a model")
     device = device or ("cuda" if has_gpu() else "cpu")
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise VocabkitError(f"--dtype {dtype!r} is no type of torch; use float32, bfloat16 or float16")
     transformers.utils.logging.disable_progress_bar()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype), local_files_only=True
-        )
+        if is_quantized(folder):
+            model = load_quantized(folder, device, dtype)
+        else:
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype), local_files_only=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"transformers cannot load {folder}: {reason}") from error
+    if trained is not None:
+        add_trained(model, trained)
     return model.to(device).eval()

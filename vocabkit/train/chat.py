@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vocabkit.corpus import Corpus
-from vocabkit.errors import UnknownNameError, VocabkitError
+from vocabkit.model.chat import CHAT, Renderer, Turn, pieces
 from vocabkit.tokenizer.base import Tokenizer
 
-# Prompts of published models, to the letter; the response and EOS follow.  Source: their training scripts.
-TEMPLATES = {
-    # Chinese-Alpaca: build_dataset.py, one prompt whether there is an input or not, with a space at its end.
-    "alpaca": (
-        "Below is an instruction that describes a task. "
-        "Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\n{instruction}\n\n### Response: "
-    ),
-    # Chinese-Alpaca-2.
-    "alpaca-2": (
-        "[INST] <<SYS>>\nYou are a helpful assistant. 你是一个乐于助人的助手。\n<</SYS>>\n\n{instruction} [/INST]"
-    ),
-    # Chinese-Mixtral-Instruct.
-    "mixtral": "[INST] {instruction} [/INST]",
-}
-CHAT, AUTO = "chat", "auto"
 # ShareGPT's names of who speaks.
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 
 Example = tuple[list[int], list[bool]]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Who says what: role "system", "user" or "assistant"."""
-
-    role: str
-    content: str
-
-
-def template_for(name: str, tokenizer: Tokenizer) -> str:
-    """Return the name of the template to use: for "auto" the tokenizer's own when it has one, else Alpaca's.
-
-    Raises UnknownNameError for a name that is not there, VocabkitError when the tokenizer has no template of its own.
-    """
-    has_own = tokenizer.sidecars.chat_template is not None
-    if name == AUTO:
-        return CHAT if has_own else "alpaca"
-    if name == CHAT and not has_own:
-        raise VocabkitError(
-            f"{tokenizer.source} has no chat template; choose --template {' or '.join(TEMPLATES)}, or add one"
-        )
-    if name not in (*TEMPLATES, CHAT):
-        raise UnknownNameError("template", name, (*TEMPLATES, CHAT, AUTO))
-    return name
 
 
 def examples(
@@ -66,7 +23,7 @@ def examples(
     template: as `template_for` gives it.  Records: {"instruction", "input", "output"}, {"messages": [{"role",
     "content"}]} or {"conversations": [{"from", "value"}]}.  Others are counted in the corpus's problems.
     """
-    write = _own_template(tokenizer) if template == CHAT else _fixed(tokenizer, TEMPLATES[template], bos, eos)
+    write = _own_template(tokenizer) if template == CHAT else _fixed(tokenizer, template, bos, eos)
     for name, place, record in corpus.records():
         turns = turns_of(record)
         if isinstance(turns, str):
@@ -111,23 +68,14 @@ def _fixed(
     def write(turns: Sequence[Turn]) -> Example | str:
         ids: list[int] = []
         learned: list[bool] = []
-        system = ""
-        for turn in turns:
-            if turn.role == "system":
-                system = f"{turn.content}\n\n"
-                continue
-            if turn.role == "user":
-                prompt = template.replace("{instruction}", system + turn.content)
-                system = ""
-                (part,) = tokenizer.encode([prompt])
+        for kind, text in pieces(turns, template):
+            (part,) = tokenizer.encode([text])
+            if kind == "prompt":
                 part = [*([bos] if bos is not None else []), *part]
-                marks = [False] * len(part)
             else:
-                (part,) = tokenizer.encode([turn.content])
                 part = [*part, *([eos] if eos is not None else [])]
-                marks = [True] * len(part)
             ids += part
-            learned += marks
+            learned += [kind == "response"] * len(part)
         return ids, learned
 
     return write
@@ -135,7 +83,7 @@ def _fixed(
 
 def _own_template(tokenizer: Tokenizer) -> Callable[[Sequence[Turn]], Example | str]:
     """Return what writes a conversation by the template of the tokenizer's folder."""
-    render = _renderer(tokenizer.source)
+    render = Renderer(tokenizer.source)
 
     def write(turns: Sequence[Turn]) -> Example | str:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
@@ -155,24 +103,3 @@ def _own_template(tokenizer: Tokenizer) -> Callable[[Sequence[Turn]], Example | 
         return ids, learned
 
     return write
-
-
-class _renderer:
-    """The tokenizer of a folder as transformers loads it: its chat template and its special tokens in text."""
-
-    def __init__(self, folder: Path) -> None:
-        import jinja2
-        import transformers
-
-        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.errors = (jinja2.TemplateError, TypeError, ValueError)
-
-    def text(self, messages: Sequence[dict[str, str]], opens_response: bool) -> str:
-        rendered: str = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=opens_response
-        )
-        return rendered
-
-    def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return found["input_ids"], found["offset_mapping"]

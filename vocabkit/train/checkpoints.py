@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,10 @@ from torch import Tensor
 
 from vocabkit.errors import CheckpointError
 from vocabkit.files import whole_folder
+from vocabkit.model.trained import FOLDER, STATE, TRAINED, Saved, checkpoints, load_tensors
 from vocabkit.train.processes import Processes, put, whole
 
-FOLDER = "checkpoints"
-TRAINED, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """One checkpoint.  step: how many steps were taken.  folder: where it lies."""
-
-    step: int
-    folder: Path
-
-    def state(self) -> dict[str, Any]:
-        """Return `state.json`; raises CheckpointError when it is damaged."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.folder / STATE} is damaged ({error}); remove {self.folder}") from error
-        return found
-
-    def trained(self) -> dict[str, Tensor]:
-        """Return what was trained, by name; raises CheckpointError when the file is damaged."""
-        return _load(self.folder / TRAINED)
-
-
-def checkpoints(run: Path) -> list[Saved]:
-    """Return the checkpoints of a run, the newest last."""
-    folder = run / FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted((Saved(int(p.name), p) for p in folder.iterdir() if p.name.isdigit()), key=lambda saved: saved.step)
+OPTIMIZER = "optimizer.safetensors"
 
 
 def save(
@@ -84,7 +55,7 @@ def restore(saved: Saved, parameters: Mapping[str, Tensor], optimizers: Mapping[
 
     Raises CheckpointError when it is damaged, or of other parameters.
     """
-    trained, moments = saved.trained(), _load(saved.folder / OPTIMIZER)
+    trained, moments = saved.trained(), load_tensors(saved.folder / OPTIMIZER)
     if sorted(trained) != sorted(parameters):
         odd = sorted(set(trained) ^ set(parameters))[0]
         raise CheckpointError(f"{saved.folder} does not fit this run ({odd}); start anew with --force")
@@ -108,15 +79,3 @@ def restore(saved: Saved, parameters: Mapping[str, Tensor], optimizers: Mapping[
 
 def _ready(tensor: Tensor) -> Tensor:
     return whole(tensor.detach()).cpu().contiguous().clone()
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}); remove {path.parent} to go on from the one before"
-        ) from error

@@ -17,38 +17,15 @@ from vocabkit.copying import ChecksumWriter, copy_file
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.files import MANIFEST, whole_folder
 from vocabkit.manifest import XXH3, read_manifest, write_manifest
+from vocabkit.model.names import EXPERT_NAMES, PLACES
+from vocabkit.model.trained import Trained
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.rows.safetensors_file import Header, header_bytes
 from vocabkit.rows.safetensors_file import Tensor as Stored
-from vocabkit.train.checkpoints import Saved, checkpoints
-from vocabkit.train.run import Run, fingerprint, open_run
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Facts of the model's manifest that stay true of the fused one.
-KEPT = ("base", "language", "new_tokens", "added_special", "size", "padded_size")
-# On disk, where transformers calls it something else in memory: Mixtral; and experts of Qwen and others.
-PLACES = (("", ""), (".mlp.", ".block_sparse_moe."))
-EXPERT_NAMES = {"w1": ("w1", "gate_proj"), "w2": ("w2", "down_proj"), "w3": ("w3", "up_proj")}
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a run learned, from one of its checkpoints."""
-
-    run: Run
-    saved: Saved
-    tensors: dict[str, Tensor]
-
-    @property
-    def scale(self) -> float:
-        """What its adapters' products are multiplied by."""
-        return self.run.settings.alpha / self.run.settings.rank
-
-    @property
-    def adapters(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Layer -> (a, b)."""
-        layers = [name.removesuffix(".lora_A") for name in self.tensors if name.endswith(".lora_A")]
-        return {layer: (self.tensors[f"{layer}.lora_A"], self.tensors[f"{layer}.lora_B"]) for layer in layers}
+KEPT = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "template")
 
 
 @dataclass(frozen=True)
@@ -60,37 +37,6 @@ class Delta:
     scale: float
     expert: int | None = None
     row: int = 0
-
-
-def read_trained(folder: Path, step: int | None = None) -> Trained:
-    """Return what the newest checkpoint of a run holds, or that of `step`.
-
-    Raises VocabkitError when there is none.
-    """
-    run, saved = open_run(folder), checkpoints(folder)
-    if not saved:
-        raise VocabkitError(f"{folder} has no checkpoint yet; train further with --resume")
-    chosen = saved[-1] if step is None else next((one for one in saved if one.step == step), None)
-    if chosen is None:
-        raise VocabkitError(
-            f"{folder} has no checkpoint of step {step}; it has {', '.join(str(one.step) for one in saved)}"
-        )
-    return Trained(run, chosen, chosen.trained())
-
-
-def base_of(runs: Sequence[Trained], base: Path | None) -> Path:
-    """Return the model that all runs started from; raises VocabkitError when it is not there, or not the same."""
-    folder = base or runs[0].run.model
-    if not folder.is_dir():
-        raise VocabkitError(f"the model {folder} is not there any more; name it with --base")
-    found = fingerprint(folder)
-    for one in runs:
-        written = (read_manifest(one.run.folder) or {}).get("model")
-        if written != found:
-            raise VocabkitError(
-                f"{one.run.folder} was not trained from {folder}, or its files changed; name the model with --base"
-            )
-    return folder
 
 
 def fuse(
@@ -109,7 +55,7 @@ def fuse(
     check: called with the finished folder before it appears; what it returns goes to the manifest.
     Raises CheckpointError when an adapter fits no tensor.
     """
-    _check_output(output, [base, *(one.run.folder for one in runs)])
+    _check_output(output, [base, *(one.folder for one in runs)])
     checkpoint = open_checkpoint(base)
     names = {name: header for header in checkpoint.shards.values() for name in header.tensors}
     deltas = _deltas(runs, names)
@@ -130,7 +76,7 @@ def fuse(
         write_manifest(
             folder,
             "fuse",
-            arguments={"runs": [one.run.folder.name for one in runs], "steps": [one.saved.step for one in runs]},
+            arguments={"runs": [one.folder.name for one in runs], "steps": [one.saved.step for one in runs]},
             inputs=[one.saved.folder / "trained.safetensors" for one in runs],
             checksums={name: f"{XXH3}{value}" for name, value in checksums.items()},
             **facts,
@@ -198,7 +144,7 @@ def _rows(runs: Sequence[Trained], checkpoint: Checkpoint) -> dict[str, Tensor]:
                 found[checkpoint.head.name] = found[checkpoint.input.name]
         if "rows.head" in one.tensors:
             if checkpoint.head is None:
-                raise CheckpointError(f"{one.run.folder} trained a head, and {checkpoint.folder} has none of its own")
+                raise CheckpointError(f"{one.folder} trained a head, and {checkpoint.folder} has none of its own")
             _overlay(found, checkpoint.head.name, one.tensors["rows.head"])
     return found
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -19,14 +15,16 @@ from torch import Tensor, nn
 from vocabkit_kernels import RowAdamW
 
 from vocabkit.errors import VocabkitError
-from vocabkit.train.checkpoints import Saved, checkpoints, restore, save
+from vocabkit.model.trained import Saved, checkpoints
+from vocabkit.train.checkpoints import restore, save
 from vocabkit.train.evaluate import HeldOut, bits_per_byte
-from vocabkit.train.loggers import logger_for
+from vocabkit.train.metrics import Step, append, logged, truncate_metrics
 from vocabkit.train.mixture import Drawn, Mixture, batches
 from vocabkit.train.processes import Processes, whole
-from vocabkit.train.run import METRICS, Run, truncate_metrics
+from vocabkit.train.run import Run
 from vocabkit.train.settings import Settings, learning_rate_factor
 from vocabkit.train.trainee import Trainee
+from vocabkit.train.trouble import asked_to_stop, peak_bytes
 
 # Of a step, which never decide what is learned: sequences are this long or a multiple of it.
 LENGTH_MULTIPLE = 8
@@ -47,28 +45,6 @@ class Habits:
     max_base_regression: float | None = None
     stop_after: int | None = None
     log_to: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a step did.
-
-    loss: nats a token.  bits_per_byte: of the step's own text.  new_tokens: share of the learned ids that are new.
-    memory_bytes: the process's peak, of the GPU where there is one.  evaluated: name of a text -> bits per byte.
-    """
-
-    step: int
-    loss: float
-    bits_per_byte: float
-    gradient_norm: float
-    learning_rate: float
-    tokens: int
-    bytes: int
-    new_tokens: float
-    sources: dict[str, int]
-    seconds: float
-    memory_bytes: int
-    evaluated: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,9 +94,9 @@ def train(
     if not first:
         first = evaluated()
         if processes.is_first and first:
-            _append(run, {"step": 0, "evaluated": first})
+            append(run.folder, {"step": 0, "evaluated": first})
     latest, ended, message = first, "done", ""
-    with _signals() as stop, _log(run, processes, habits.log_to) as log:
+    with asked_to_stop() as stop, logged(run.folder, settings, habits.log_to, writes=processes.is_first) as log:
         for step in range(begin, steps):
             started = time.perf_counter()
             # A step's random numbers are a function of the seed and its number: nothing of them need be saved.
@@ -147,7 +123,7 @@ def train(
             found = Step(
                 done, loss / max(labels, 1), loss / math.log(2) / max(bytes_, 1), norm,
                 max(rate for _, rate in optimizers) * factor, int(labels), int(bytes_), new / max(labels, 1),
-                _counts(drawn), seconds, _peak_bytes(processes),
+                _counts(drawn), seconds, peak_bytes(processes.device),
                 latest if is_evaluated else {},
             )  # fmt: skip
             log(found)
@@ -296,83 +272,3 @@ def _counts(drawn: Sequence[Drawn]) -> dict[str, int]:
     """Return how many sequences each source gave."""
     names = [one.source for one in drawn]
     return {name: names.count(name) for name in sorted(set(names))}
-
-
-def _peak_bytes(processes: Processes) -> int:
-    if processes.device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextmanager
-def enough_memory(settings: Settings) -> Iterator[None]:
-    """Say what to change when memory runs out while the block runs."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        # A CPU's allocator has no exception of its own.
-        is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-        if not is_memory:
-            raise
-        smaller = (
-            f"--micro-batch {settings.micro_batch // 2}" if settings.micro_batch > 1 else "a smaller --block-size"
-        )
-        more = "" if settings.checkpointing else ", --checkpointing"
-        raise VocabkitError(
-            f"memory ran out with passes of {settings.micro_batch} sequences of {settings.block_size}; "
-            f"use {smaller}{more} or --quantize nf4, and go on with --resume"
-        ) from error
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Yield a list that gets a signal's number when one asks to stop; the second one is not held back."""
-    stop: list[int] = []
-    before: dict[int, Any] = {}
-
-    def asked(number: int, _: Any) -> None:
-        stop.append(number)
-        signal.signal(number, before[number])
-
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        try:
-            before[number] = signal.signal(number, asked)
-        except ValueError:
-            break  # not the main thread
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _log(run: Run, processes: Processes, log_to: str | None) -> Iterator[Callable[[Step], None]]:
-    """Yield what writes a step to metrics.jsonl, and to a logger when there is one."""
-    if not processes.is_first:
-        yield lambda step: None
-        return
-    logger = logger_for(log_to, run.folder, run.settings.to_json()) if log_to else None
-
-    def write(step: Step) -> None:
-        data = {name: value for name, value in asdict(step).items() if value != {}}
-        _append(run, data)
-        if logger:
-            logger.log(data)
-
-    try:
-        yield write
-    finally:
-        if logger:
-            logger.close()
-
-
-def _append(run: Run, data: Mapping[str, Any]) -> None:
-    with (run.folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(data) + "\n")
-        file.flush()
-        os.fsync(file.fileno())

@@ -12,9 +12,11 @@ from torch import Tensor
 from vocabkit.errors import VocabkitError
 from vocabkit.files import whole_folder
 from vocabkit.manifest import write_manifest
+from vocabkit.model.trained import Trained
 from vocabkit.rows.architectures import HEADS
 from vocabkit.rows.checkpoint import Checkpoint, RowTensor, open_checkpoint
-from vocabkit.train.fuse import DTYPES, Trained
+from vocabkit.train.fuse import DTYPES
+from vocabkit.train.settings import Settings
 
 FORMS = ("modules-to-save", "trainable-tokens")
 PREFIX = "base_model.model."
@@ -29,7 +31,7 @@ def export(trained: Trained, base: Path, output: Path, form: str, *, force: bool
     Raises VocabkitError for adapters of experts, for which PEFT has no such form.
     """
     checkpoint = open_checkpoint(base)
-    settings = trained.run.settings
+    settings = Settings.from_json(trained.settings)
     tensors: dict[str, Tensor] = {}
     for layer, (a, b) in trained.adapters.items():
         if a.dim() != 2 or layer.endswith(".gate"):

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from vocabkit.errors import CheckpointError
 from vocabkit.model.load import load_model
+from vocabkit.model.trained import Trained
 from vocabkit.rows.checkpoint import open_checkpoint
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.start import start_id
-from vocabkit.train.fuse import DTYPES, Trained
+from vocabkit.train.fuse import DTYPES
+from vocabkit.train.settings import Settings
 from vocabkit.train.trainee import Trainee
 
 # Article 1 of the Universal Declaration of Human Rights, in the languages of the first users.
@@ -52,10 +54,10 @@ def run_log_probs(runs: Sequence[Trained], base: Path, ids: Tensor) -> Tensor:
 
     In float32, over full weights: what fusing has to keep.
     """
-    rank = sum(one.run.settings.rank for one in runs)
+    rank = sum(one.settings["rank"] for one in runs)
     layers = {layer for one in runs for layer in one.adapters}
     settings = replace(
-        runs[0].run.settings,
+        Settings.from_json(runs[0].settings),
         targets=tuple(sorted({layer.rpartition(".")[2] for layer in layers})),
         rows="all",
         matrices="both",
@@ -78,7 +80,7 @@ def run_log_probs(runs: Sequence[Trained], base: Path, ids: Tensor) -> Tensor:
                     end = first + a.shape[-2]
                     adapter.a[..., first:end, :] = a
                     adapter.b[..., first:end] = b * one.scale
-                first += one.run.settings.rank
+                first += one.settings["rank"]
         for one in runs:
             for name, rows in (("rows.input", trainee.rows), ("rows.head", trainee.head_rows)):
                 if name in one.tensors:

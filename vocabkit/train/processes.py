@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from vocabkit.errors import VocabkitError
 from vocabkit.train.trainee import Trainee
 
 STRATEGIES = ("ddp", "fsdp")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ class Processes:
         torch.distributed.all_reduce(total)
         found: list[float] = total.tolist()
         return found
+
+    def told(self, value: Callable[[], T]) -> T:
+        """Return what `value` gives in the first process, which alone calls it."""
+        if self.world == 1:
+            return value()
+        found: list[T | None] = [value() if self.is_first else None]
+        torch.distributed.broadcast_object_list(found, device=torch.device(self.device))
+        return cast(T, found[0])
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is set in any process."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -11,15 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vocabkit.copying import checksum_of
 from vocabkit.errors import VocabkitError
 from vocabkit.files import MANIFEST, lock, write_whole
 from vocabkit.manifest import read_manifest
-from vocabkit.rows.checkpoint import CONFIG
-from vocabkit.train.checkpoints import FOLDER, checkpoints
+from vocabkit.model.trained import FOLDER, checkpoints, fingerprint, run_manifest
+from vocabkit.train.metrics import METRICS
 from vocabkit.train.settings import Settings
 
-METRICS, LOCK = "metrics.jsonl", ".lock"
+LOCK = ".lock"
 LIBRARIES = ("vocabkit", "torch", "transformers", "tokenizers")
 
 
@@ -90,9 +88,7 @@ def begin(run: Run, *, resume: bool, force: bool) -> None:
 
 def open_run(folder: Path) -> Run:
     """Return the run in `folder`; raises VocabkitError when there is none."""
-    found = read_manifest(folder) if folder.is_dir() else None
-    if found is None or found.get("command") != "train":
-        raise VocabkitError(f"{folder} is no run; name the output of `vocabkit train`")
+    found = run_manifest(folder)
     return Run(
         folder,
         Path(found["base"]),
@@ -101,25 +97,6 @@ def open_run(folder: Path) -> Run:
         found["shares"],
         found["reading"],
     )
-
-
-def fingerprint(model: Path) -> dict[str, str]:
-    """Return what tells one model from another: hashes of its config and tokenizer, and of its weights' headers.
-
-    Headers, the first and the last megabyte: reading 13 GB at every start would take longer than a step.
-    """
-    found = {}
-    for name in (CONFIG, "tokenizer.json", "tokenizer.model", MANIFEST):
-        if (model / name).is_file():
-            found[name] = checksum_of(model / name)
-    for path in sorted(model.glob("*.safetensors")):
-        digest = hashlib.sha256(str(path.stat().st_size).encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, path.stat().st_size - (1 << 20)))
-            digest.update(file.read())
-        found[path.name] = digest.hexdigest()[:32]
-    return found
 
 
 def held(folder: Path) -> BinaryIO:
@@ -131,21 +108,6 @@ def held(folder: Path) -> BinaryIO:
     if file is None:
         raise VocabkitError(f"another process trains {folder}; wait for it, or choose another --output")
     return file
-
-
-def truncate_metrics(folder: Path, step: int) -> None:
-    """Remove the lines of steps that were taken after the checkpoint of `step`."""
-    path = folder / METRICS
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue  # half a line, of a run that was killed
-    write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
 def _check_same(run: Run, found: Mapping[str, Any]) -> None:

@@ -6,18 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.train.evaluate import held_out
-from vocabkit.train.loop import Habits, Outcome, Step, enough_memory, train
+from vocabkit.train.loop import Habits, Outcome, train
+from vocabkit.train.metrics import Step
 from vocabkit.train.mixture import Mixture
-from vocabkit.train.processes import joined
+from vocabkit.train.processes import Processes, joined
+from vocabkit.train.recipe import Recipe, key_of
 from vocabkit.train.run import Run, begin, held
-from vocabkit.train.token_cache import Recipe, open_cache, problems_of
+from vocabkit.train.token_cache import open_cache, problems_of
 from vocabkit.train.trainee import first_row, open_trainee
+from vocabkit.train.trouble import enough_memory
 
 if TYPE_CHECKING:
+    from vocabkit.tokenizer.base import Tokenizer
     from vocabkit.train.token_cache import TokenCache
 
 
@@ -56,15 +60,15 @@ def start(
             stack.callback(held(run.folder).close)
         processes.barrier()
         say = say if processes.is_first else (lambda text: None)
-        caches = _caches(run, machine, writes=processes.local == 0)
+        tokenizer = open_tokenizer(run.model)
+        caches = _caches(run, machine, tokenizer, processes)
         for cache in caches.values():
             stack.callback(cache.close)
         # The others must not read what a run before left as its failure.
         processes.barrier()
         stack.enter_context(enough_memory(run.settings))
         say("Loading the model")
-        trainee = open_trainee(run.model, run.settings, device=processes.device)
-        tokenizer = open_tokenizer(run.model)
+        trainee = open_trainee(run.model, run.settings, device=processes.device, tokens=tokenizer.size)
         lines = [held_out(name, found, tokenizer) for name, found in texts.items()]
         mixture = Mixture(caches, run.shares, run.settings.seed)
         say("Training")
@@ -76,18 +80,16 @@ def start(
         return outcome
 
 
-def _caches(run: Run, machine: Machine, *, writes: bool) -> dict[str, TokenCache]:
+def _caches(run: Run, machine: Machine, tokenizer: Tokenizer, processes: Processes) -> dict[str, TokenCache]:
     settings = run.settings
     template = settings.template if settings.stage == "instruct" else None
+    how: dict[str, Any] = {"bos": settings.bos, "eos": settings.eos, "template": template, **run.reading}
+    recipes = {
+        name: Recipe(str(run.model), tuple(specs), settings.block_size, **how) for name, specs in run.data.items()
+    }
+    # Naming a cache takes reading all text once.
+    keys = processes.told(lambda: {name: key_of(recipe, tokenizer) for name, recipe in recipes.items()})
     return {
-        name: open_cache(
-            Recipe(
-                str(run.model), tuple(specs), settings.block_size, settings.bos, settings.eos, template=template,
-                **run.reading,
-            ),
-            machine.cache,
-            workers=machine.workers,
-            writes=writes,
-        )
-        for name, specs in run.data.items()
-    }  # fmt: skip
+        name: open_cache(recipe, machine.cache, key=keys[name], workers=machine.workers, writes=processes.local == 0)
+        for name, recipe in recipes.items()
+    }

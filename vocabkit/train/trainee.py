@@ -116,9 +116,10 @@ class Trainee(nn.Module):
             self.train(was)
 
 
-def open_trainee(folder: Path, settings: Settings, *, device: str = "cpu") -> Trainee:
+def open_trainee(folder: Path, settings: Settings, *, device: str = "cpu", tokens: int | None = None) -> Trainee:
     """Return the model of `folder` made ready by `settings`.
 
+    tokens: how many its tokenizer has; None: it is opened to see.
     Raises CheckpointError when it cannot be loaded or trained, VocabkitError when it has no new rows to train.
     """
     from vocabkit.model.load import load_model
@@ -128,7 +129,7 @@ def open_trainee(folder: Path, settings: Settings, *, device: str = "cpu") -> Tr
     dtype = settings.dtype if settings.dtype != "auto" else _dtype_of(folder, device)
     model = load_model(folder, device="cpu" if quantized else device, dtype=dtype)
     rows = model.get_input_embeddings().weight.shape[0]
-    tokens = open_tokenizer(folder).size
+    tokens = open_tokenizer(folder).size if tokens is None else tokens
     if tokens > rows:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokens:,} tokens and the weights {rows:,} rows; extend the model again, "

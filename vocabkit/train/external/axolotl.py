@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from vocabkit.train.chat import CHAT, TEMPLATES
+from vocabkit.model.chat import CHAT, TEMPLATES
 from vocabkit.train.external.common import (
     WIDTH,
     about_documents,

@@ -10,10 +10,10 @@ from typing import Any
 from vocabkit.corpus import open_corpus
 from vocabkit.corpus.sources import format_of
 from vocabkit.errors import CheckpointError, UnknownNameError, VocabkitError
+from vocabkit.model.chat import AUTO, CHAT, TEMPLATES
 from vocabkit.plugins import load_plugins
 from vocabkit.rows.checkpoint import CONFIG, holds_model, open_checkpoint, read_json, vocab_sizes
 from vocabkit.tokenizer.folder import Sidecars
-from vocabkit.train.chat import AUTO, CHAT, TEMPLATES
 from vocabkit.train.settings import Settings
 
 # Readers of Hugging Face's datasets, by our names of formats.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from vocabkit.train.chat import CHAT
+from vocabkit.model.chat import CHAT
 from vocabkit.train.external.common import (
     about_documents,
     comment,

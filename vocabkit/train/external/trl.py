@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vocabkit.train.chat import CHAT, ROLES, TEMPLATES
+from vocabkit.model.chat import CHAT, TEMPLATES
+from vocabkit.train.chat import ROLES
 from vocabkit.train.external.common import about_documents, comment, common_notes, common_numbers, warmup, whole
 from vocabkit.train.external.job import Job
 from vocabkit.train.external.llama_factory import span

@@ -1,0 +1,138 @@
+"""Checkpoints in 4 and 8 bits, in bitsandbytes' layout, read without bitsandbytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from vocabkit_kernels import Int8Weight, NF4Weight
+from vocabkit_kernels.int8 import GREATEST
+from vocabkit_kernels.nf4 import STATE_KEY
+
+from vocabkit.errors import CheckpointError
+from vocabkit.model.linears import PackedLinear, linear_layers, replace_layers
+from vocabkit.rows.checkpoint import CONFIG, read_json
+
+INDEX = "model.safetensors.index.json"
+# Beside the weight of a layer in LLM.int8: each row's greatest absolute value, and the order of its values.
+INT8_SCALE, INT8_ORDER = "SCB", "weight_format"
+
+
+def is_quantized(folder: Path) -> bool:
+    """Whether a model's config says that its weights are in few bits."""
+    return bool(read_json(folder / CONFIG).get("quantization_config"))
+
+
+def load_quantized(folder: Path, device: str, dtype: str) -> Any:
+    """Return the model of a checkpoint that `vocabkit quantize`, or bitsandbytes, wrote.
+
+    dtype: of everything that is not quantised; "auto" is what the config says.
+    Raises CheckpointError for another method than bitsandbytes' NF4 and int8, and for tensors that are missing.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    _check_method(folder, config.quantization_config)
+    del config.quantization_config
+    kind = config.dtype or torch.float32 if dtype == "auto" else getattr(torch, dtype)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=kind)
+    tensors = _Tensors(folder)
+
+    def made(name: str, module: nn.Module) -> nn.Module | None:
+        weight = tensors.packed(f"{name}.weight", device)
+        if weight is None:
+            return None
+        bias = tensors.get(f"{name}.bias", device) if f"{name}.bias" in tensors.shards else None
+        return PackedLinear(weight, None if bias is None else bias.to(kind))
+
+    replace_layers(model, made)
+    _fill(model, tensors, folder, device, kind)
+    return model
+
+
+def _check_method(folder: Path, said: Any) -> None:
+    said = said if isinstance(said, dict) else said.to_dict()
+    method, is_4bit = said.get("quant_method"), bool(said.get("load_in_4bit") or said.get("_load_in_4bit"))
+    is_8bit = bool(said.get("load_in_8bit") or said.get("_load_in_8bit"))
+    if method != "bitsandbytes" or not (is_8bit or (is_4bit and said.get("bnb_4bit_quant_type") == "nf4")):
+        kind = f"{method} {said.get('bnb_4bit_quant_type')}" if is_4bit else str(method)
+        raise CheckpointError(
+            f"{folder} is quantised by {kind}, and only bitsandbytes' NF4 and int8 can be read here; "
+            f"use the model it was made from"
+        )
+
+
+class _Tensors:
+    """The tensors of a model folder, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shards = dict(_places(folder))
+
+    def get(self, name: str, device: str) -> Tensor:
+        from safetensors import safe_open
+
+        with safe_open(self.shards[name], framework="pt", device=device) as file:
+            found: Tensor = file.get_tensor(name)
+            return found
+
+    def packed(self, name: str, device: str) -> NF4Weight | Int8Weight | None:
+        """Return a weight in few bits; None where it is not stored so."""
+        path, _, _ = name.rpartition(".")
+        if f"{name}.{STATE_KEY}" in self.shards:
+            parts = {one: self.get(one, device) for one in self.shards if one == name or one.startswith(f"{name}.")}
+            return NF4Weight.from_state_dict(parts, name)
+        if f"{path}.{INT8_SCALE}" in self.shards:
+            scale = self.get(f"{path}.{INT8_SCALE}", device).float() / GREATEST
+            return Int8Weight(self.get(name, device), scale)
+        return None
+
+
+def _places(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the name of every tensor and the file that holds it."""
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / INDEX).is_file():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        yield from ((name, folder / shard) for name, shard in index["weight_map"].items())
+        return
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                yield from ((name, path) for name in file.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is damaged ({error}); make the folder again") from error
+
+
+def _fill(model: Any, tensors: _Tensors, folder: Path, device: str, dtype: torch.dtype) -> None:
+    """Put every tensor in its place that is stored as it is, and make what is in no file."""
+    for name, parameter in list(model.named_parameters()):
+        if name not in tensors.shards:
+            continue
+        value = tensors.get(name, device)
+        parent, _, last = name.rpartition(".")
+        module = model.get_submodule(parent)
+        if value.shape != parameter.shape:
+            raise CheckpointError(
+                f"{folder}: {name} is {list(value.shape)}, and the config wants {list(parameter.shape)}"
+            )
+        setattr(module, last, nn.Parameter(value.to(dtype), requires_grad=False))
+    model.tie_weights()
+    for name, module in list(model.named_modules()):
+        if any(buffer.is_meta for buffer in module.buffers(recurse=False)):
+            # Rotary frequencies follow from the config.
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, type(module)(config=model.config).to(device))
+    packed = {name for name, module in linear_layers(model).items() if isinstance(module, PackedLinear)}
+    missing = sorted(name for name, value in model.named_parameters() if value.is_meta)
+    if missing or not packed:
+        raise CheckpointError(
+            f"{folder}: "
+            + (f"{missing[0]} is in no file" if missing else "no layer is stored in few bits")
+            + "; quantise the model again"
+        )
