@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +27,15 @@ def registry() -> Registry:
 @pytest.fixture(scope="session")
 def chinese(registry: Registry) -> Language:
     return registry.language("zh")
+
+
+@pytest.fixture(scope="session")
+def plain_kernels() -> Iterator[None]:
+    """Not by Triton's interpreter, which the kernels' own tests may have turned on in this process."""
+    with pytest.MonkeyPatch.context() as patched:
+        if os.environ.get("TRITON_INTERPRET"):
+            patched.setenv("VOCABKIT_KERNELS", "torch")
+        yield
 
 
 @pytest.fixture(scope="session")

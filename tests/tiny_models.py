@@ -17,7 +17,8 @@ def tiny(folder: Path, tokenizer: Path, *, tied: bool, **more: Any) -> Path:
     import transformers
 
     kind = more.pop("model_type", "llama")
-    config = transformers.AutoConfig.for_model(kind, **SHAPE, vocab_size=49152, tie_word_embeddings=tied, **more)
+    shape = {**SHAPE, "vocab_size": 49152, "tie_word_embeddings": tied, **more}
+    config = transformers.AutoConfig.for_model(kind, **shape)
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     for path in tokenizer.iterdir():

@@ -16,8 +16,13 @@ SECONDS_BETWEEN_LINES = 10.0  # progress on a log file instead of a terminal
 
 
 def result(text: str) -> None:
-    """Print a line of the result."""
-    print(text)
+    """Print a line of the result, at once."""
+    print(text, flush=True)
+
+
+def piece(text: str) -> None:
+    """Print a part of a result that grows, at once."""
+    print(text, end="", flush=True)
 
 
 def result_json(document: object) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,8 @@ ENGLISH = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plain_kernels() -> Iterator[None]:
-    """Not by Triton's interpreter, which the kernels' own tests may have turned on in this process."""
-    with pytest.MonkeyPatch.context() as patched:
-        if os.environ.get("TRITON_INTERPRET"):
-            patched.setenv("VOCABKIT_KERNELS", "torch")
-        yield
+def by_torch(plain_kernels: None) -> None:
+    """Every test here."""
 
 
 @pytest.fixture(scope="session")

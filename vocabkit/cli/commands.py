@@ -5,16 +5,24 @@ from __future__ import annotations
 import click
 
 from vocabkit.cli.bench import bench
+from vocabkit.cli.chat import chat
 from vocabkit.cli.diff import diff
 from vocabkit.cli.extend import extend
 from vocabkit.cli.fuse import fuse
+from vocabkit.cli.generate import generate
 from vocabkit.cli.installed import languages, plugins
 from vocabkit.cli.learn import learn
+from vocabkit.cli.quantize import quantize
+from vocabkit.cli.serve import serve
 from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
+
+COMMANDS = (
+    extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, bench, languages, plugins,
+)  # fmt: skip
 
 
 def add_commands(cli: click.Group) -> None:
     """Add every command to `cli`."""
-    for command in (extend, learn, verify, diff, train, fuse, bench, languages, plugins):
+    for command in COMMANDS:
         cli.add_command(command)

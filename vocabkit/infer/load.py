@@ -1,0 +1,71 @@
+"""Any folder this project writes, opened for reading and writing text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vocabkit.errors import VocabkitError
+from vocabkit.infer.engine import Engine
+from vocabkit.infer.rope import Stretch, stretched
+from vocabkit.model.linears import FORMATS
+from vocabkit.model.load import has_gpu, load_model
+from vocabkit.model.trained import base_of, is_run, read_trained
+from vocabkit.tokenizer import open_tokenizer
+
+AUTO, NONE = "auto", "none"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model is opened.
+
+    device: None for a GPU when there is one.  dtype: a torch type's name, or "auto".
+    quantize: hold linear layers in "int8", "int4" (CPU) or "nf4" (GPU); "none"; "auto": as they are stored, but NF4
+    as int8 on a CPU, which multiplies it forty times as fast.
+    base: the model of a run, if it was moved.  stretch: of the context.
+    """
+
+    device: str | None = None
+    dtype: str = AUTO
+    quantize: str = AUTO
+    base: Path | None = None
+    stretch: Stretch | None = None
+
+
+def open_engine(folder: Path, how: Opening | None = None) -> Engine:
+    """Return the engine of a model, or of a run with the model it was trained from.
+
+    Raises VocabkitError when the folder holds neither, CheckpointError when it cannot be loaded.
+    """
+    how = how or Opening()
+    if how.quantize not in (AUTO, NONE, *FORMATS):
+        raise VocabkitError(f"--quantize {how.quantize} is not one of {', '.join((AUTO, NONE, *FORMATS))}")
+    device = how.device or ("cuda" if has_gpu() else "cpu")
+    trained = None
+    if is_run(folder):
+        trained = read_trained(folder)
+        folder = base_of([trained], how.base)
+    elif how.base is not None:
+        raise VocabkitError(f"{folder} is no run, so it takes no --base")
+    model = load_model(folder, device=device, dtype=how.dtype, trained=trained)
+    longest = stretched(model, how.stretch)
+    form = how.quantize
+    if form == AUTO:
+        form = "int8" if device == "cpu" and is_nf4(model) else NONE
+    if form == "int4" and device != "cpu":
+        raise VocabkitError("--quantize int4 is for CPUs; use nf4 on a GPU")
+    engine = Engine(model, open_tokenizer(folder), max_length=longest)
+    if form != NONE:
+        engine.pack(form)
+    return engine
+
+
+def is_nf4(model: Any) -> bool:
+    """Whether a loaded model holds layers in NF4."""
+    from vocabkit_kernels import NF4Weight
+
+    from vocabkit.model.linears import PackedLinear
+
+    return any(isinstance(one, PackedLinear) and isinstance(one.packed, NF4Weight) for one in model.modules())
