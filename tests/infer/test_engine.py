@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,10 +276,19 @@ def test_bad_input_is_one_line(small: Small, smollm2_folder: Path, tmp_path: Pat
     )
     assert "the context holds 512" in error(folder, "--prompt", "word " * 600)
     assert "unknown template 'alpacca'; did you mean 'alpaca'?" in error(folder, *ask, "--template", "alpacca")
-    assert "has no chat template; choose --template alpaca" in error(folder, *ask, "--chat", "--template", "chat")
     assert "--rope 'ntkk' is not one of" in error(folder, *ask, "--rope", "ntkk")
     assert "needs --context TOKENS, or a factor" in error(folder, *ask, "--rope", "yarn")
     assert "is no run, so it takes no --base" in error(folder, *ask, "--base", folder)
+    plain = tmp_path / "plain"
+    shutil.copytree(folder, plain)
+    config = json.loads((plain / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config.pop("chat_template", None)
+    (plain / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    for template in ("chat", "auto"):
+        assert "has no chat template; choose --template alpaca" in error(
+            plain, *ask, "--chat", "--template", template
+        )
     weightless = tmp_path / "weightless"
     weightless.mkdir()
     for path in folder.iterdir():

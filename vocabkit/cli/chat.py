@@ -56,7 +56,7 @@ def chat(model: Path, system: str | None, template: str, **given: Any) -> None:
 
     console.note(f"Loading {model}")
     engine = open_engine(model, opening_of(given))
-    prompts = Prompts(engine.tokenizer.source, engine.tokenizer, template)
+    prompts = Prompts(model, engine.tokenizer, template)
     console.note(f"template: {prompts.template}; context: {engine.max_length:,} tokens; /help lists commands")
     talk = Conversation(engine, prompts, sampling_of(given), system)
     read = _reader()

@@ -81,7 +81,7 @@ def generate(
     with console.progress(as_json) as progress:
         progress.step(f"Loading {model}")
         engine = open_engine(model, how)
-        spoken = Prompts(engine.tokenizer.source, engine.tokenizer, template)
+        spoken = Prompts(model, engine.tokenizer, template)
         ids = [_ids(one, spoken, as_chat) for one in asked]
         negative = None if negative_prompt is None else spoken.plain(negative_prompt)
         helper = None if draft is None else open_engine(draft, how)
@@ -91,9 +91,7 @@ def generate(
         began = time.perf_counter()
         found = _write(engine, helper, ids, chosen, negative, batch_size, shown)
         seconds = time.perf_counter() - began
-    records = [
-        {"prompt": one.get("prompt", one.get("messages")), **text} for one, text in zip(asked, found, strict=True)
-    ]
+    records = [{**one, **text} for one, text in zip(asked, found, strict=True)]
     if output is not None:
         from vocabkit.files import write_whole
 

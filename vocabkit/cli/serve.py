@@ -73,7 +73,7 @@ def serve(
 
     console.note(f"Loading {model}")
     engine = open_engine(model, opening_of(given))
-    prompts = Prompts(engine.tokenizer.source, engine.tokenizer, template)
+    prompts = Prompts(model, engine.tokenizer, template)
     is_loopback = host in LOOPBACK
     limits = Limits(
         max_body=max_body, max_new_tokens=max_new_tokens, key=api_key or None, hosts=LOOPBACK if is_loopback else None

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vocabkit.errors import VocabkitError
-from vocabkit.manifest import read_manifest
 from vocabkit.model.chat import AUTO, CHAT, Renderer, Turn, pieces, template_for
+from vocabkit.model.trained import instruction_template
 from vocabkit.tokenizer.base import Tokenizer
 
 ROLES = ("system", "user", "assistant")
@@ -17,23 +17,25 @@ ROLES = ("system", "user", "assistant")
 class Prompts:
     """Turns text and conversations into ids, as the tokenizer of a model's folder does.
 
-    folder: of the tokenizer.  template: a name of `vocabkit.model.chat`, or "auto": the tokenizer's own, else the one
-    that the model was trained with, as its manifest says.
+    folder: a model, or a run.  tokenizer: its tokenizer, or that of the model it started from.
+    template: a name of `vocabkit.model.chat`, or "auto": what the model learned from instructions, else the
+    tokenizer's own.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, template: str = AUTO) -> None:
-        self._renderer = Renderer(folder)
+        self._renderer = Renderer(tokenizer.source)
         self._tokenizer = tokenizer
-        self._template = template
-        said = (read_manifest(folder) or {}).get("template")
-        self._trained_with = said if isinstance(said, str) else None
+        learned = instruction_template(folder)
+        self._template = learned if learned and template == AUTO else template
+        # Training takes Alpaca's where nothing is said and the tokenizer has none.
+        self._otherwise = "alpaca" if learned else None
         if template != AUTO:
             template_for(template, tokenizer)
 
     @property
     def template(self) -> str:
         """The name of the template; raises VocabkitError when none is known."""
-        return template_for(self._template, self._tokenizer, otherwise=self._trained_with)
+        return template_for(self._template, self._tokenizer, otherwise=self._otherwise)
 
     def plain(self, text: str) -> list[int]:
         """Return the ids of a prompt, with BOS where the tokenizer sets it."""

@@ -84,7 +84,11 @@ def replace_layers(model: Any, made: Callable[[str, nn.Module], nn.Module | None
 
 
 def pack_layers(model: Any, form: str) -> None:
-    """Hold the weights of all linear layers of a model in `form`, the head's too; those that do not fit stay."""
+    """Hold the weights of all linear layers of a model in `form`; those that do not fit stay.
+
+    The head is what every word is chosen by: in int8 at least.
+    """
+    head = model.get_output_embeddings()
 
     def made(_: str, module: nn.Module) -> nn.Module | None:
         if isinstance(module, PackedLinear):
@@ -93,7 +97,7 @@ def pack_layers(model: Any, form: str) -> None:
             weight: Any = module.packed
         else:
             weight = module.weight.detach()  # type: ignore[operator]
-        new = packed(weight, form)
+        new = packed(weight, "int8" if module is head else form)
         return None if new is None or new is weight else PackedLinear(new, module.bias)  # type: ignore[arg-type]
 
     with torch.no_grad():

@@ -81,6 +81,18 @@ def is_run(folder: Path) -> bool:
     return found is not None and found.get("command") == "train"
 
 
+def instruction_template(folder: Path) -> str | None:
+    """Return the template of the instructions that a run, or the model made of one, learned; else None."""
+    found = read_manifest(folder) if folder.is_dir() else None
+    if found is None:
+        return None
+    if found.get("command") != "train":
+        said = found.get("template")
+        return said if isinstance(said, str) else None
+    settings = found["settings"]
+    return str(settings["template"]) if settings.get("stage") == "instruct" else None
+
+
 def run_manifest(folder: Path) -> dict[str, Any]:
     """Return what a run's folder says of it; raises VocabkitError when it is none."""
     found = read_manifest(folder) if folder.is_dir() else None

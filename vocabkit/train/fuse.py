@@ -18,7 +18,7 @@ from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.files import MANIFEST, whole_folder
 from vocabkit.manifest import XXH3, read_manifest, write_manifest
 from vocabkit.model.names import EXPERT_NAMES, PLACES
-from vocabkit.model.trained import Trained
+from vocabkit.model.trained import Trained, instruction_template
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.rows.safetensors_file import Header, header_bytes
 from vocabkit.rows.safetensors_file import Tensor as Stored
@@ -73,6 +73,8 @@ def fuse(
             if path.is_file() and path.name not in (MANIFEST, *checkpoint.shards) and not path.name.startswith("."):
                 shutil.copyfile(path, folder / path.name)
         facts = {name: value for name, value in (read_manifest(base) or {}).items() if name in KEPT}
+        for template in filter(None, (instruction_template(one.folder) for one in runs)):
+            facts["template"] = template
         write_manifest(
             folder,
             "fuse",
