@@ -88,6 +88,8 @@ def theirs(folder: Path, way: str, new_tokens: int) -> dict[str, Any]:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
+    # Whoever lets a model write needs its tokenizer; ours is open too.
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     more: dict[str, Any] = {"dtype": getattr(torch, DTYPE)}
     if way == "transformers + bitsandbytes":
         more["quantization_config"] = transformers.BitsAndBytesConfig(
@@ -109,7 +111,7 @@ def theirs(folder: Path, way: str, new_tokens: int) -> dict[str, Any]:
             pad_token_id=0,
         )  # fmt: skip
 
-    return measured(write, model.config.get_text_config().vocab_size, new_tokens)
+    return measured(write, len(tokenizer), new_tokens)
 
 
 def one(way: str, folder: Path, new_tokens: int) -> dict[str, Any]:

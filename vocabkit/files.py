@@ -50,6 +50,34 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def whole_file(target: Path, *, needed: int = 0) -> Iterator[Path]:
+    """Yield the name of a temporary file beside `target` that takes its place when the block ends well.
+
+    Whoever writes it flushes it; a kill at any instant leaves the old file or the new one.  needed: bytes to write.
+    Raises VocabkitError when the disk has no room for them, or nothing can be written there.
+    """
+    target = Path(os.path.abspath(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        free = shutil.disk_usage(target.parent).free
+    except OSError as error:
+        raise VocabkitError(f"cannot write {target}: {error.strerror}; choose another --output") from error
+    if free < needed:
+        raise VocabkitError(
+            f"the file takes {needed / 1e9:.1f} GB and the disk of {target.parent} has {free / 1e9:.1f} GB free; "
+            f"free some, or choose another --output"
+        )
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(target)
+        _fsync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all, flushed to the disk."""
     written = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -102,13 +130,15 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what a killed run left behind; a folder of a process that still runs is kept."""
+    """Remove what a killed run left behind; that of a process which still runs is kept."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)(\.old)?\.partial")
     for sibling in target.parent.iterdir():
         match = pattern.fullmatch(sibling.name)
         if match and not _is_running(int(match[1])):
             if match[2] and not target.exists():
                 sibling.rename(target)
+            elif sibling.is_file():
+                sibling.unlink(missing_ok=True)
             else:
                 shutil.rmtree(sibling, ignore_errors=True)
 

@@ -7,6 +7,7 @@ import click
 from vocabkit.cli.bench import bench
 from vocabkit.cli.chat import chat
 from vocabkit.cli.diff import diff
+from vocabkit.cli.export import export
 from vocabkit.cli.extend import extend
 from vocabkit.cli.fuse import fuse
 from vocabkit.cli.generate import generate
@@ -18,7 +19,7 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, bench, languages, plugins,
+    extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, export, bench, languages, plugins,
 )  # fmt: skip
 
 

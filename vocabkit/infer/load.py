@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vocabkit.errors import VocabkitError
 from vocabkit.infer.engine import Engine
 from vocabkit.infer.rope import Stretch, stretched
 from vocabkit.model.linears import FORMATS
 from vocabkit.model.load import has_gpu, load_model
+from vocabkit.model.quantized import is_nf4
 from vocabkit.model.trained import base_of, is_run, read_trained
 from vocabkit.tokenizer import open_tokenizer
 
@@ -49,23 +49,13 @@ def open_engine(folder: Path, how: Opening | None = None) -> Engine:
         folder = base_of([trained], how.base)
     elif how.base is not None:
         raise VocabkitError(f"{folder} is no run, so it takes no --base")
-    model = load_model(folder, device=device, dtype=how.dtype, trained=trained)
-    longest = stretched(model, how.stretch)
-    form = how.quantize
+    form: str | None = how.quantize
     if form == AUTO:
-        form = "int8" if device == "cpu" and is_nf4(model) else NONE
+        form = "int8" if device == "cpu" and is_nf4(folder) else None
+    elif form == NONE:
+        form = None
     if form == "int4" and device != "cpu":
         raise VocabkitError("--quantize int4 is for CPUs; use nf4 on a GPU")
-    engine = Engine(model, open_tokenizer(folder), max_length=longest)
-    if form != NONE:
-        engine.pack(form)
-    return engine
-
-
-def is_nf4(model: Any) -> bool:
-    """Whether a loaded model holds layers in NF4."""
-    from vocabkit_kernels import NF4Weight
-
-    from vocabkit.model.linears import PackedLinear
-
-    return any(isinstance(one, PackedLinear) and isinstance(one.packed, NF4Weight) for one in model.modules())
+    model = load_model(folder, device=device, dtype=how.dtype, trained=trained, form=form)
+    longest = stretched(model, how.stretch)
+    return Engine(model, open_tokenizer(folder), max_length=longest)

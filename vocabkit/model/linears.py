@@ -21,6 +21,8 @@ from vocabkit_kernels import (
 
 # What a weight can be held in.
 FORMATS = ("int8", "int4", "nf4")
+# Of the head, by which every word is chosen, whatever the body is held in.
+HEAD_FORM = "int8"
 # Values that share an absmax, or a step.
 NF4_BLOCK, INT4_GROUP = 64, 32
 
@@ -84,10 +86,7 @@ def replace_layers(model: Any, made: Callable[[str, nn.Module], nn.Module | None
 
 
 def pack_layers(model: Any, form: str) -> None:
-    """Hold the weights of all linear layers of a model in `form`; those that do not fit stay.
-
-    The head is what every word is chosen by: in int8 at least.
-    """
+    """Hold the weights of all linear layers of a model in `form`; those that do not fit stay."""
     head = model.get_output_embeddings()
 
     def made(_: str, module: nn.Module) -> nn.Module | None:
@@ -97,7 +96,7 @@ def pack_layers(model: Any, form: str) -> None:
             weight: Any = module.packed
         else:
             weight = module.weight.detach()  # type: ignore[operator]
-        new = packed(weight, "int8" if module is head else form)
+        new = packed(weight, HEAD_FORM if module is head else form)
         return None if new is None or new is weight else PackedLinear(new, module.bias)  # type: ignore[arg-type]
 
     with torch.no_grad():

@@ -34,7 +34,12 @@ def has_gpu() -> bool:
 
 
 def load_model(
-    folder: Path, *, device: str | None = None, dtype: str = "auto", trained: Trained | None = None
+    folder: Path,
+    *,
+    device: str | None = None,
+    dtype: str = "auto",
+    trained: Trained | None = None,
+    form: str | None = None,
 ) -> Any:
     """Return the model in `folder`, ready to be evaluated; no code of the folder is run.
 
@@ -42,13 +47,15 @@ def load_model(
     device: "cpu", "cuda", ...; a GPU when there is one.
     dtype: a torch type's name; "auto" is the checkpoint's own, but float32 on a CPU, which is slow in anything else.
     trained: what a run from this model learned, to be added to it.
+    form: "int8", "int4" or "nf4" to hold linear layers in, packed while they are read where that can be.
     Raises VocabkitError when torch or transformers is missing, or the folder cannot be loaded.
     """
     need_models("running a model")
     import torch
     import transformers
 
-    from vocabkit.model.quantized import is_quantized, load_quantized
+    from vocabkit.model.linears import pack_layers
+    from vocabkit.model.quantized import is_quantized, load_packed, load_quantized
     from vocabkit.model.trained import add_trained
 
     if not (folder / CONFIG).is_file():
@@ -61,7 +68,9 @@ def load_model(
     transformers.utils.logging.disable_progress_bar()
     try:
         if is_quantized(folder):
-            model = load_quantized(folder, device, dtype)
+            model = load_quantized(folder, device, dtype, form)
+        elif form and trained is None and (found := load_packed(folder, device, dtype, form)) is not None:
+            model = found
         else:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype), local_files_only=True
@@ -71,4 +80,7 @@ def load_model(
         raise CheckpointError(f"transformers cannot load {folder}: {reason}") from error
     if trained is not None:
         add_trained(model, trained)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    if form:
+        pack_layers(model, form)
+    return model

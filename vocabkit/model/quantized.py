@@ -14,7 +14,7 @@ from vocabkit_kernels.int8 import GREATEST
 from vocabkit_kernels.nf4 import STATE_KEY
 
 from vocabkit.errors import CheckpointError
-from vocabkit.model.linears import PackedLinear, linear_layers, replace_layers
+from vocabkit.model.linears import HEAD_FORM, PackedLinear, linear_layers, packed, replace_layers
 from vocabkit.rows.checkpoint import CONFIG, read_json
 
 INDEX = "model.safetensors.index.json"
@@ -27,10 +27,16 @@ def is_quantized(folder: Path) -> bool:
     return bool(read_json(folder / CONFIG).get("quantization_config"))
 
 
-def load_quantized(folder: Path, device: str, dtype: str) -> Any:
+def is_nf4(folder: Path) -> bool:
+    """Whether a model's config says that its weights are in 4 bits."""
+    said = read_json(folder / CONFIG).get("quantization_config") if (folder / CONFIG).is_file() else None
+    return bool(said and said.get("load_in_4bit"))
+
+
+def load_quantized(folder: Path, device: str, dtype: str, form: str | None = None) -> Any:
     """Return the model of a checkpoint that `vocabkit quantize`, or bitsandbytes, wrote.
 
-    dtype: of everything that is not quantised; "auto" is what the config says.
+    dtype: of everything that is not quantised; "auto" is what the config says.  form: hold layers in this instead.
     Raises CheckpointError for another method than bitsandbytes' NF4 and int8, and for tensors that are missing.
     """
     import transformers
@@ -38,20 +44,51 @@ def load_quantized(folder: Path, device: str, dtype: str) -> Any:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     _check_method(folder, config.quantization_config)
     del config.quantization_config
+    return _filled(config, _Tensors(folder), device, dtype, form)
+
+
+def load_packed(folder: Path, device: str, dtype: str, form: str) -> Any:
+    """Return the model of a plain checkpoint with its linear layers in `form`, packed one by one as they are read.
+
+    The whole of it is never in memory.  None where its tensors have other names in memory than on disk.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    tensors = _Tensors(folder)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    tied = {f"{name}.weight" for name, module in model.named_modules() if module is model.get_output_embeddings()}
+    missing = {name for name, _ in model.named_parameters()} - set(tensors.shards)
+    if missing - (tied if config.get_text_config().tie_word_embeddings else set()):
+        return None
+    return _filled(config, tensors, device, dtype, form)
+
+
+def _filled(config: Any, tensors: _Tensors, device: str, dtype: str, form: str | None) -> Any:
+    import transformers
+
     kind = config.dtype or torch.float32 if dtype == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=kind)
-    tensors = _Tensors(folder)
+    head = model.get_output_embeddings()
+    rows = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
 
     def made(name: str, module: nn.Module) -> nn.Module | None:
-        weight = tensors.packed(f"{name}.weight", device)
+        # A tied head is in no file of its own.
+        stored = f"{name}.weight" if f"{name}.weight" in tensors.shards or module is not head else f"{rows}.weight"
+        weight: Any = tensors.packed(stored, device)
+        wanted = HEAD_FORM if form and module is head else form
+        if wanted and not isinstance(weight, Int8Weight):
+            weight = packed(tensors.get(stored, device) if weight is None else weight, wanted)
         if weight is None:
             return None
         bias = tensors.get(f"{name}.bias", device) if f"{name}.bias" in tensors.shards else None
         return PackedLinear(weight, None if bias is None else bias.to(kind))
 
-    replace_layers(model, made)
-    _fill(model, tensors, folder, device, kind)
+    with torch.no_grad():
+        replace_layers(model, made)
+        _fill(model, tensors, device, kind)
     return model
 
 
@@ -109,8 +146,9 @@ def _places(folder: Path) -> Iterator[tuple[str, Path]]:
             raise CheckpointError(f"{path} is damaged ({error}); make the folder again") from error
 
 
-def _fill(model: Any, tensors: _Tensors, folder: Path, device: str, dtype: torch.dtype) -> None:
+def _fill(model: Any, tensors: _Tensors, device: str, dtype: torch.dtype) -> None:
     """Put every tensor in its place that is stored as it is, and make what is in no file."""
+    folder = tensors.folder
     for name, parameter in list(model.named_parameters()):
         if name not in tensors.shards:
             continue
@@ -128,9 +166,9 @@ def _fill(model: Any, tensors: _Tensors, folder: Path, device: str, dtype: torch
             # Rotary frequencies follow from the config.
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, type(module)(config=model.config).to(device))
-    packed = {name for name, module in linear_layers(model).items() if isinstance(module, PackedLinear)}
+    few = {name for name, module in linear_layers(model).items() if isinstance(module, PackedLinear)}
     missing = sorted(name for name, value in model.named_parameters() if value.is_meta)
-    if missing or not packed:
+    if missing or not few:
         raise CheckpointError(
             f"{folder}: "
             + (f"{missing[0]} is in no file" if missing else "no layer is stored in few bits")
