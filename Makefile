@@ -10,8 +10,8 @@ format:           ## what `check` would complain about
 	ruff format .
 	ruff check --fix .
 
-test:             ## everything that needs no GPU
-	python -m pytest
+test:             ## everything that needs no GPU; two processes of one thread each, a file at a time
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 docs:             ## docs/cli.md from --help
 	python docs/make_cli.py

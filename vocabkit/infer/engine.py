@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.infer.cache import NAME, Cache, Pass, register
-from vocabkit.model.linears import PackedLinear, pack_layers
+from vocabkit.infer.norms import fuse_norms
+from vocabkit.model.linears import PackedLinear, pack_layers, share_inputs
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.start import eos_id, start_id
 
@@ -49,6 +50,7 @@ class Engine:
     def pack(self, form: str) -> None:
         """Hold the linear layers in "int8", "int4" or "nf4"."""
         pack_layers(self.model, form)
+        share_inputs(self.model)
 
     def cache(self) -> Cache:
         """Return an empty cache for this model."""
@@ -101,6 +103,8 @@ class Engine:
             theirs = self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits[0].float()
             register()
             before = self.model.config._attn_implementation
+            fuse_norms(self.model)
+            share_inputs(self.model)
             self.model.set_attn_implementation(NAME)
             cache = self.cache()
             try:

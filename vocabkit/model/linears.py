@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ FORMATS = ("int8", "int4", "nf4")
 HEAD_FORM = "int8"
 # Values that share an absmax, or a step.
 NF4_BLOCK, INT4_GROUP = 64, 32
+
+# Layers that read the same input, side by side in a model's attention and MLP.
+TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 Weight = Int8Weight | Int4Weight | NF4Weight
 
@@ -101,3 +104,57 @@ def pack_layers(model: Any, form: str) -> None:
 
     with torch.no_grad():
         replace_layers(model, made)
+
+
+class Together:
+    """Layers of one input as one product.  weight: their rows one below the other.  sizes: how many each has."""
+
+    def __init__(self, weight: Int8Weight, bias: Tensor | None, sizes: Sequence[int]) -> None:
+        self.weight, self.bias, self.sizes = weight, bias, list(sizes)
+        self._input: Tensor | None = None
+        self._left: dict[int, Tensor] = {}
+
+    def part(self, x: Tensor, number: int) -> Tensor:
+        """Return what layer `number` makes of x; the others' are kept until they are asked for."""
+        if self._input is not x or number not in self._left:
+            made = int8_linear(x, self.weight, bias=self.bias)
+            self._input, self._left = x, dict(enumerate(torch.split(made, self.sizes, -1)))
+        found = self._left.pop(number)
+        if not self._left:
+            self._input = None
+        return found
+
+
+class PartLinear(PackedLinear):
+    """One of several layers that are computed together.  Two threads must not run one model."""
+
+    def __init__(self, together: Together, number: int) -> None:
+        nn.Module.__init__(self)
+        first = sum(together.sizes[:number])
+        rows = slice(first, first + together.sizes[number])
+        # Views: nothing is stored twice.
+        self.packed = Int8Weight(together.weight.values[rows], together.weight.scale[rows])
+        self.bias = None if together.bias is None else together.bias[rows]
+        self.together, self.number = together, number
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output, [*, out]."""
+        return self.together.part(x, self.number)
+
+
+def share_inputs(model: Any) -> None:
+    """Compute int8 layers of one input together: fewer and larger products, where small models lose their time."""
+    for module in list(model.modules()):
+        for names in TOGETHER:
+            layers: list[Any] = [getattr(module, name, None) for name in names]
+            if not all(type(one) is PackedLinear and isinstance(one.packed, Int8Weight) for one in layers):
+                continue
+            biases = [one.bias for one in layers]
+            if len({bias is None for bias in biases}) != 1:
+                continue
+            weights: list[Any] = [one.packed for one in layers]
+            whole = Int8Weight(torch.cat([one.values for one in weights]), torch.cat([one.scale for one in weights]))
+            bias = None if biases[0] is None else torch.cat(biases)
+            together = Together(whole, bias, [one.shape[0] for one in weights])
+            for number, name in enumerate(names):
+                setattr(module, name, PartLinear(together, number))
