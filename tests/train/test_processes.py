@@ -40,13 +40,19 @@ def command(model: Path, data: Path, folder: Path, *more: object) -> list[object
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return launched("torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port(), "-m", *arguments)
+
+
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launched = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port),
-        "-m", "vocabkit", *map(str, arguments),
-    ]  # fmt: skip
+        return str(free.getsockname()[1])
+
+
+def launched(launcher: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Start `python -m LAUNCHER its options -m, the rest for vocabkit`."""
+    at = arguments.index("-m") + 1
+    launched = [sys.executable, "-m", launcher, *map(str, (*arguments[:at], "vocabkit", *arguments[at:]))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(launched, capture_output=True, text=True, timeout=280, env=environment)
 
@@ -91,3 +97,14 @@ def test_an_error_is_one_line_in_every_process(extended: Extended, chinese_file:
     done = torchrun(*arguments)
     assert done.returncode != 0
     assert "has no new rows" in done.stderr
+
+
+def test_accelerate_launches_it_too(extended: Extended, chinese_file: Path, alone: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    done = launched(
+        "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision",
+        "no", "--dynamo_backend", "no", "--main_process_port", free_port(), "-m",
+        *command(extended(False), chinese_file, tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_near(tmp_path / "run", alone)

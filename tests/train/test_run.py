@@ -22,6 +22,7 @@ transformers = pytest.importorskip("transformers")
 
 from runs import files_of, metrics, newest, vocabkit, vocabkit_json  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from tiny_models import tiny  # noqa: E402
 
 Extended = Callable[..., Path]
 SMALL = ("--block-size", 32, "--batch-size", 4, "--micro-batch", 2)
@@ -338,6 +339,15 @@ def test_without_torch_it_says_what_to_install(extended: Extended, chinese_file:
             failed = vocabkit(*arguments, "-o", tmp_path / "run", code=1)
             assert "needs torch and transformers; run `pip install 'vocabkit[train]'`" in failed.stderr
             assert len(failed.stderr.strip().splitlines()) == 1
+
+
+def test_a_block_longer_than_a_table_of_positions(
+    smollm2_folder: Path, chinese_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    model = tiny(tmp_path / "gpt2", smollm2_folder, tied=True, model_type="gpt2")
+    how = ("--stage", "rows", "--rows", "all", "--block-size", 600)
+    refused = train(model, chinese_file, tmp_path / "run", cache, *how, code=1)
+    assert "has 512 positions, and no more can be made; use --block-size 512" in refused.stderr
 
 
 def test_a_model_without_new_rows(extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path) -> None:

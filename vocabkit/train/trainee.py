@@ -140,6 +140,7 @@ def open_trainee(folder: Path, settings: Settings, *, device: str = "cpu", token
             f"{folder}: its manifest says that new rows begin at {first:,}, and the weights have {rows:,} rows; "
             f"extend the model again"
         )
+    _check_positions(model, settings.block_size, folder)
     torch.manual_seed(settings.seed)
     ids = _some_ids(rows, model.device)
     expected = None if quantized else _own_loss(model, ids)
@@ -174,6 +175,15 @@ def _dtype_of(folder: Path, device: str) -> str:
     sections = [config, config.get("text_config") or {}]
     said = next((s[name] for s in sections for name in ("dtype", "torch_dtype") if s.get(name)), "float32")
     return "bfloat16" if said in ("bfloat16", "float16") else "float32"
+
+
+def _check_positions(model: Any, block_size: int, folder: Path) -> None:
+    """Raise CheckpointError where positions are a table, as GPT-2's, and a block is longer than it."""
+    config = model.config.get_text_config()
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    tables = [one for one in model.base_model.modules() if isinstance(one, nn.Embedding)]
+    if most and block_size > most and any(one is not model.get_input_embeddings() for one in tables):
+        raise CheckpointError(f"{folder} has {most:,} positions, and no more can be made; use --block-size {most}")
 
 
 def _some_ids(rows: int, device: Any) -> Tensor:
