@@ -20,6 +20,8 @@ from vocabkit.infer.prompts import Prompts
 from vocabkit.infer.sampling import Sampling
 from vocabkit.infer.scheduler import PROMPT_TOKENS, Scheduler
 from vocabkit.infer.speculative import Speculator
+from vocabkit.model.load import load_model
+from vocabkit.tokenizer import open_tokenizer
 
 Small = Callable[..., Path]
 CPU = Opening(device="cpu")
@@ -75,6 +77,17 @@ def test_a_sliding_window_is_kept(small: Small) -> None:
     engine = open_engine(folder, CPU)
     for max_batch in (1, 4):
         assert written(engine, prompts, Sampling(24), max_batch) == expected
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "mixtral"])
+def test_tensors_that_stay_where_they_are_change_nothing(kind: str, small: Small) -> None:
+    """What a GPU records runs step by step here: rows without a text, keys beyond the text, a cache that grows."""
+    folder = small(kind, **(FAMILIES[kind] | ({"sliding_window": 16} if kind == "mistral" else {})))
+    prompts = ids_of(folder, [*PROMPTS, "A longer prompt, so that keys come in more than one depth. " * 25][:7])
+    expected = theirs(folder, prompts, 20)
+    engine = Engine(load_model(folder, device="cpu"), open_tokenizer(folder), max_length=512, fixed=True)
+    for max_batch in (1, 3, 7):
+        assert written(engine, prompts, Sampling(20), max_batch) == expected
 
 
 def test_a_prompt_longer_than_a_step_is_read_in_parts_while_others_are_written(small: Small) -> None:
@@ -298,9 +311,6 @@ def test_bad_input_is_one_line(small: Small, smollm2_folder: Path, tmp_path: Pat
 
 
 def test_a_model_that_computes_otherwise_is_refused(small: Small) -> None:
-    from vocabkit.model.load import load_model
-    from vocabkit.tokenizer import open_tokenizer
-
     folder = small("llama")
     model = load_model(folder, device="cpu")
     before = model.model.norm.forward

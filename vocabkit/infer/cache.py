@@ -23,6 +23,8 @@ class Cache:
     def __init__(self, layers: int, heads: int, width: int, dtype: torch.dtype, device: Any) -> None:
         self._shape, self._how = (heads, width), {"dtype": dtype, "device": device}
         self.rows, self.places = 0, 0
+        # What decodes in this cache with tensors that stay where they are.
+        self.steps: Any = None
         self.keys: list[Tensor] = [torch.empty(0, heads, 0, width, **self._how) for _ in range(layers)]
         self.values: list[Tensor] = [torch.empty(0, heads, 0, width, **self._how) for _ in range(layers)]
 

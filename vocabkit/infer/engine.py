@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.infer.cache import NAME, Cache, Pass, register
+from vocabkit.infer.graphs import Steps
 from vocabkit.infer.norms import fuse_norms
 from vocabkit.model.linears import PackedLinear, pack_layers, share_inputs
 from vocabkit.tokenizer.base import Tokenizer
@@ -24,11 +25,13 @@ class Engine:
 
     model: any whose attention hands on what its forward is given: Llama, Mistral, Mixtral, Qwen and their kin.
     max_length: tokens of a text, its prompt included.  rows: of the vocabulary matrices.
+    fixed: decode with tensors that stay where they are, which a GPU records; None: on a GPU.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, *, max_length: int) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer, *, max_length: int, fixed: bool | None = None) -> None:
         self.model, self.tokenizer, self.max_length = model, tokenizer, max_length
         self.device, self.dtype = model.device, model.dtype
+        self._is_fixed = model.device.type == "cuda" if fixed is None else fixed
         config = model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -65,6 +68,11 @@ class Engine:
         Returns [B, V], after the last token of each; with `every`, [B, T, V], after each token, shorter ones padded.
         """
         with torch.inference_mode():
+            if self._is_fixed and first == 0 and not every and all(len(text) == 1 for text in texts):
+                if cache.steps is None:
+                    cache.steps = Steps(self._one, cache, self.device)
+                found: Tensor = cache.steps.run([text[0] for text in texts], starts)
+                return found
             hidden = self.hidden(cache, first, texts, starts)
             if not every:
                 last = torch.tensor([len(text) - 1 for text in texts], device=self.device)
@@ -79,6 +87,9 @@ class Engine:
         ids = torch.tensor(padded, dtype=torch.long, device=self.device)
         with torch.inference_mode():
             return self._body(Pass(cache, first, starts, length, self.device), ids)
+
+    def _one(self, one: Pass, ids: Tensor) -> Tensor:
+        return self._logits(self._body(one, ids)[:, 0])
 
     def _body(self, one: Pass, ids: Tensor) -> Tensor:
         found = self.model.base_model(input_ids=ids, position_ids=one.positions, use_cache=False, vocabkit_pass=one)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from vocabkit.errors import VocabkitError
-from vocabkit.infer.embed import embedded
+from vocabkit.infer.embed import embedded, passes
 from vocabkit.infer.prompts import Prompts
 from vocabkit.infer.serve.answers import Reply
 from vocabkit.infer.serve.counters import Counters
@@ -93,9 +94,14 @@ class Routes:
         """Return a unit vector for every text."""
         self._check(asked)
         ids = [self.prompts.plain(one) if isinstance(one, str) else list(one) for one in _each(asked.input)]
-        vectors = await self.worker.call(lambda: embedded(self.worker.engine, ids))
+        vectors: dict[int, Any] = {}
+        for group in passes(ids):
+            # Between two passes those who are written to get their next token.
+            part = [ids[i] for i in group]
+            made = await self.worker.call(partial(embedded, self.worker.engine, part))
+            vectors |= zip(group, made, strict=True)
         data = []
-        for index, vector in enumerate(vectors):
+        for index, vector in sorted(vectors.items()):
             value: Any = vector.tolist()
             if asked.encoding_format == "base64":
                 value = base64.b64encode(np.ascontiguousarray(vector, "<f4").tobytes()).decode()

@@ -73,7 +73,7 @@ class Gate:
         if self._hosts is not None:
             host = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
             if host not in self._hosts:
-                return 421, f"this server is not called {host[:100]!r}", "invalid_host"
+                return 421, f"this server is not called {host[:100]!r}; ask for {self._hosts[0]}", "invalid_host"
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > self._max_body:
             return self._too_large
