@@ -284,6 +284,10 @@ def test_bad_input_is_one_line(small: Small, smollm2_folder: Path, tmp_path: Pat
 
     assert "holds no model: config.json is missing" in error(tmp_path, *ask)
     assert "holds no model" in error(smollm2_folder, *ask)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert "is an adapter of PEFT and no model; name the run" in error(adapter, *ask)
     assert "longer than the 512 tokens the model was trained with; add --rope yarn" in error(
         folder, *ask, "--context", 4096
     )

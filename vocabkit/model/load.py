@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vocabkit.model.trained import Trained
 
 NEEDED = ("torch", "transformers")
+ADAPTER = "adapter_config.json"
 
 
 def can_run_models() -> bool:
@@ -58,6 +59,10 @@ def load_model(
     from vocabkit.model.quantized import is_quantized, load_packed, load_quantized
     from vocabkit.model.trained import add_trained
 
+    if (folder / ADAPTER).is_file() and not (folder / CONFIG).is_file():
+        raise CheckpointError(
+            f"{folder} is an adapter of PEFT and no model; name the run it was made of, or merge it into its base"
+        )
     if not (folder / CONFIG).is_file():
         raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing; name the folder of a model")
     device = device or ("cuda" if has_gpu() else "cpu")
