@@ -57,7 +57,7 @@ def serve(
     """
     from vocabkit.model.load import need_models
 
-    need_models("serving")
+    need_models("serving", "serve")
     missing = [one for one in NEEDED if find_spec(one) is None]
     if missing:
         raise VocabkitError(f"serving needs {', '.join(missing)}; run `pip install 'vocabkit[serve]'`")

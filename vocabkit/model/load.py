@@ -21,10 +21,13 @@ def can_run_models() -> bool:
     return all(find_spec(name) is not None for name in NEEDED)
 
 
-def need_models(what: str) -> None:
-    """Raise VocabkitError, which says what to install, unless torch and transformers are there.  what: needs them."""
+def need_models(what: str, extra: str = "train") -> None:
+    """Raise VocabkitError, which says what to install, unless torch and transformers are there.
+
+    what: needs them.  extra: what brings them.
+    """
     if not can_run_models():
-        raise VocabkitError(f"{what} needs torch and transformers; run `pip install 'vocabkit[train]'`")
+        raise VocabkitError(f"{what} needs torch and transformers; run `pip install 'vocabkit[{extra}]'`")
 
 
 def has_gpu() -> bool:
