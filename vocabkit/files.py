@@ -129,6 +129,14 @@ def check_target(target: Path, force: bool) -> None:
         raise VocabkitError(f"{target} was not written by vocabkit (it has no {MANIFEST}); choose another --output")
 
 
+def check_file_target(target: Path, force: bool) -> None:
+    """Raise VocabkitError when the file `target` may not be written: it is a folder, or there without `force`."""
+    if target.is_dir():
+        raise VocabkitError(f"{target} is a folder; name a file in it")
+    if target.exists() and not force:
+        raise VocabkitError(f"{target} exists; choose another --output, or replace it with --force")
+
+
 def _remove_leftovers(target: Path) -> None:
     """Remove what a killed run left behind; that of a process which still runs is kept."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)(\.old)?\.partial")

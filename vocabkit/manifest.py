@@ -13,6 +13,7 @@ from vocabkit.errors import VocabkitError
 from vocabkit.files import MANIFEST, sha256
 
 XXH3 = "xxh3_128:"
+INHERITED = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "template")
 LIBRARIES = ("vocabkit", "numpy", "sentencepiece", "tokenizers")
 
 
@@ -43,6 +44,11 @@ def write_manifest(
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def inherited(folder: Path) -> dict[str, Any]:
+    """Return the facts of a model's manifest that stay true of what is made of it; {} when it has none."""
+    return {name: value for name, value in (read_manifest(folder) or {}).items() if name in INHERITED}
 
 
 def checksum(path: Path) -> str:

@@ -90,6 +90,19 @@ def test_tensors_that_stay_where_they_are_change_nothing(kind: str, small: Small
         assert written(engine, prompts, Sampling(20), max_batch) == expected
 
 
+def test_rows_without_a_text_write_over_nothing(small: Small) -> None:
+    """Three texts are computed as four; the fourth row holds a prompt that fills its places to the last."""
+    folder = small("llama", max_position_embeddings=2048)
+    engine = Engine(load_model(folder, device="cpu"), open_tokenizer(folder), max_length=2048, fixed=True)
+    cache = engine.cache()
+    engine.read(cache, 0, [[1, 2], [3, 4], [5, 6]], [0, 0, 0])
+    engine.read(cache, 3, [[(7919 * i + 1) % 49000 for i in range(PROMPT_TOKENS)]], [0])
+    before = [layer[3, :, :PROMPT_TOKENS].clone() for layer in (*cache.keys, *cache.values)]
+    engine.read(cache, 0, [[7], [8], [9]], [2, 2, 2])
+    after = [layer[3, :, :PROMPT_TOKENS] for layer in (*cache.keys, *cache.values)]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def test_a_prompt_longer_than_a_step_is_read_in_parts_while_others_are_written(small: Small) -> None:
     folder = small("llama", max_position_embeddings=2048)
     long = ids_of(folder, ["Many words, and then some more of them. " * 150])[0]
@@ -239,7 +252,7 @@ def test_few_bits_stay_near_the_model(form: str, smollm2_model: Path) -> None:
     engine = open_engine(smollm2_model, CPU)
     (ids,) = ids_of(smollm2_model, ["The quick brown fox jumps over the lazy dog, and then it runs away."])
     exact = engine.read(engine.cache(), 0, [ids], [0], every=True)[0].log_softmax(-1)
-    engine.pack(form)
+    engine = open_engine(smollm2_model, Opening(device="cpu", quantize=form))
     near = engine.read(engine.cache(), 0, [ids], [0], every=True)[0].log_softmax(-1)
     apart = float((exact.exp() * (exact - near)).sum(-1).mean())
     assert 0 < apart < (0.05 if form == "int8" else 0.6)
@@ -266,7 +279,7 @@ def test_files_of_prompts_and_json_lines(small: Small, tmp_path: Path) -> None:
     assert [record["new_tokens"] for record in records] == [3, 3]
     assert records[1]["messages"] == asked[1]["messages"]
     assert records[1]["prompt_tokens"] > 20
-    assert "--force to replace it" in vocabkit("generate", folder, "--prompts", questions, *how, code=1).stderr
+    assert "replace it with --force" in vocabkit("generate", folder, "--prompts", questions, *how, code=1).stderr
     questions.write_text('{"prompt": "One"}\n{"question": 1}\n', encoding="utf-8")
     failed = vocabkit("generate", folder, "--prompts", questions, code=1).stderr
     assert 'line 2 has neither "prompt" nor "messages"' in failed
@@ -312,6 +325,21 @@ def test_bad_input_is_one_line(small: Small, smollm2_folder: Path, tmp_path: Pat
         if path.suffix != ".safetensors":
             (weightless / path.name).write_bytes(path.read_bytes())
     assert "cannot load" in error(weightless, *ask)
+
+
+def test_the_template_that_was_learned_is_the_one_that_is_used(small: Small, tmp_path: Path) -> None:
+    chats, run = tmp_path / "chats.jsonl", tmp_path / "run"
+    chats.write_text('{"instruction": "Say yes.", "output": "Yes."}\n' * 8, encoding="utf-8")
+    folder = small("llama")
+    how = ("--stage", "instruct", "--rows", "none", "--template", "mixtral", "--cache", tmp_path / "cache")
+    vocabkit("train", folder, "--data", chats, *how, "--steps", 1, "--block-size", 32, "--batch-size", 2, "-o", run)
+    vocabkit("fuse", run, "-o", tmp_path / "fused", "--no-verify")
+    vocabkit("quantize", tmp_path / "fused", "-o", tmp_path / "q4")
+    tokenizer = open_tokenizer(folder)
+    assert Prompts(folder, tokenizer).template == "chat"
+    for learned in (run, tmp_path / "fused", tmp_path / "q4"):
+        assert Prompts(learned, tokenizer).template == "mixtral"
+    assert Prompts(run, tokenizer, "chat").template == "chat"
 
 
 def test_a_model_that_computes_otherwise_is_refused(small: Small) -> None:

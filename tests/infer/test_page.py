@@ -44,6 +44,14 @@ def until(page: Any, holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come")
 
 
+def chosen(page: Any, **settings: str) -> None:
+    """Write into the page's settings."""
+    page.click("#more summary")
+    for name, value in settings.items():
+        page.fill(f"#{name}", value)
+    page.click("#more summary")
+
+
 @pytest.fixture
 def page(browser: Any, server: Served) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 900, "height": 700})
@@ -60,10 +68,7 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
 
 
 def test_it_streams_an_answer_and_asks_nobody_else(page: Any, server: Served) -> None:
-    page.click("#more summary")
-    page.fill("#temperature", "0")
-    page.fill("#longest", "40")
-    page.click("#more summary")
+    chosen(page, temperature="0", longest="40")
     page.fill("#text", "你好，世界")
     page.press("#text", "Enter")
     lengths = []
@@ -94,10 +99,7 @@ def test_it_streams_an_answer_and_asks_nobody_else(page: Any, server: Served) ->
 
 
 def test_it_stops_and_goes_on(page: Any) -> None:
-    page.click("#more summary")
-    page.fill("#longest", "3000")
-    page.fill("#temperature", "1")
-    page.click("#more summary")
+    chosen(page, longest="3000", temperature="1")
     page.fill("#text", "Tell me everything")
     page.press("#text", "Enter")
     until(page, lambda: len(page.text_content(".assistant") or "") > 5)
@@ -111,9 +113,7 @@ def test_it_stops_and_goes_on(page: Any) -> None:
 
 
 def test_shift_enter_is_a_new_line_and_html_is_text(page: Any) -> None:
-    page.click("#more summary")
-    page.fill("#longest", "2")
-    page.click("#more summary")
+    chosen(page, longest="2")
     page.fill("#text", "<img src=x onerror=alert(1)>")
     page.press("#text", "Shift+Enter")
     page.keyboard.type("two")

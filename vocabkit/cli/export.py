@@ -12,7 +12,6 @@ import click
 
 from vocabkit import console
 from vocabkit.cli import options
-from vocabkit.errors import VocabkitError
 
 if TYPE_CHECKING:
     from vocabkit.infer.gguf.runtime import Comparison
@@ -115,11 +114,10 @@ def ollama(source: Path, output: Path, force: bool, as_json: bool) -> None:
     Example:
       vocabkit export ollama llm-zh.gguf -o Modelfile && ollama create llm-zh -f Modelfile
     """
-    from vocabkit.files import write_whole
+    from vocabkit.files import check_file_target, write_whole
     from vocabkit.infer.modelfile import modelfile
 
-    if output.exists() and not force:
-        raise VocabkitError(f"{output} exists; choose another --output, or replace it with --force")
+    check_file_target(output, force)
     text, lacks = modelfile(source, output)
     write_whole(output, text)
     if as_json:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +71,13 @@ def generate(
     from vocabkit.model.load import need_models
 
     need_models("generating")
+    from vocabkit.files import check_file_target
     from vocabkit.infer.load import open_engine
     from vocabkit.infer.prompts import Prompts
 
     asked = _asked(prompts, prompts_file)
-    if output is not None and output.exists() and not force:
-        raise VocabkitError(f"{output} exists; choose another --output, or --force to replace it")
+    if output is not None:
+        check_file_target(output, force)
     how = opening_of(given)
     chosen = sampling_of(given, guidance=guidance)
     with console.progress(as_json) as progress:
@@ -84,7 +86,7 @@ def generate(
         spoken = Prompts(model, engine.tokenizer, template)
         ids = [_ids(one, spoken, as_chat) for one in asked]
         negative = None if negative_prompt is None else spoken.plain(negative_prompt)
-        helper = None if draft is None else open_engine(draft, how)
+        helper = None if draft is None else open_engine(draft, replace(how, base=None))
         progress.step("Writing")
         # A single text is shown while it grows.
         shown = len(ids) == 1 and not as_json and output is None

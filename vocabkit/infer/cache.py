@@ -30,8 +30,8 @@ class Cache:
 
     @torch.inference_mode()
     def fit(self, rows: int, places: int) -> None:
-        """Make room for so many rows of so many places; what is there stays."""
-        places = -(-places // STEP) * STEP
+        """Make room for so many rows of so many places, and one that no text reaches; what is there stays."""
+        places = -(-(places + 1) // STEP) * STEP
         if rows <= self.rows and places <= self.places:
             return
         rows, places = max(rows, self.rows), max(places, self.places)

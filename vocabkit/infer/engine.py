@@ -12,7 +12,7 @@ from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.infer.cache import NAME, Cache, Pass, register
 from vocabkit.infer.graphs import Steps
 from vocabkit.infer.norms import fuse_norms
-from vocabkit.model.linears import PackedLinear, pack_layers, share_inputs
+from vocabkit.model.linears import PackedLinear, share_inputs
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.start import eos_id, start_id
 
@@ -35,6 +35,9 @@ class Engine:
         config = model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        # Granite divides its logits, Cohere multiplies them, Gemma 2 bends them.
+        self._scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        self._cap = getattr(config, "final_logit_softcapping", None)
         self._cache_shape = (config.num_hidden_layers, heads, width)
         self.rows = rows = model.get_input_embeddings().weight.shape[0]
         if tokenizer.size > rows:
@@ -49,11 +52,6 @@ class Engine:
         self.start = start_id(tokenizer)
         self.ends = _ends(model, tokenizer)
         self._check()
-
-    def pack(self, form: str) -> None:
-        """Hold the linear layers in "int8", "int4" or "nf4"."""
-        pack_layers(self.model, form)
-        share_inputs(self.model)
 
     def cache(self) -> Cache:
         """Return an empty cache for this model."""
@@ -97,13 +95,10 @@ class Engine:
         return hidden
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        config = self.model.config.get_text_config()
-        # Granite divides its logits, Cohere multiplies them, Gemma 2 bends them.
-        scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
-        logits: Tensor = self.model.get_output_embeddings()(hidden if scale == 1 else hidden * scale).float()
-        cap = getattr(config, "final_logit_softcapping", None)
-        if cap:
-            logits = torch.tanh(logits / cap) * cap
+        scaled = hidden if self._scale == 1 else hidden * self._scale
+        logits: Tensor = self.model.get_output_embeddings()(scaled).float()
+        if self._cap:
+            logits = torch.tanh(logits / self._cap) * self._cap
         return logits.index_fill_(-1, self._never, -torch.inf) if len(self._never) else logits
 
     def _check(self) -> None:

@@ -87,10 +87,7 @@ class Step:
 
 
 class Steps:
-    """The steps of one cache, a recorded one for each power of two of texts and each depth.
-
-    The cache must be as large as it will ever be, with one place that no text reaches.
-    """
+    """The steps of one cache, a recorded one for each power of two of texts and each depth."""
 
     def __init__(self, compute: Compute, cache: Cache, device: Any) -> None:
         self._compute, self._cache, self._device = compute, cache, device
@@ -100,7 +97,7 @@ class Steps:
     def run(self, ids: Sequence[int], starts: Sequence[int]) -> Tensor:
         """Return the logits after one token of the texts in the first rows, [len(ids), V]."""
         batch = 1 << (len(ids) - 1).bit_length()
-        self._cache.fit(batch, max(starts) + 2)
+        self._cache.fit(batch, max(starts) + 1)
         where = self._cache.keys[0].data_ptr()
         if where != self._where:
             # The cache grew: what was recorded points to where it was.

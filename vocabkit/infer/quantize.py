@@ -17,17 +17,15 @@ from vocabkit_kernels.int8 import GREATEST
 from vocabkit.copying import ChecksumWriter
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.files import MANIFEST, whole_folder
-from vocabkit.manifest import XXH3, read_manifest, write_manifest
+from vocabkit.manifest import XXH3, inherited, write_manifest
 from vocabkit.model.linears import NF4_BLOCK
-from vocabkit.model.quantized import INDEX, INT8_ORDER, INT8_SCALE, is_quantized
-from vocabkit.rows.checkpoint import CONFIG, Checkpoint, open_checkpoint
+from vocabkit.model.quantized import INT8_ORDER, INT8_SCALE, is_quantized
+from vocabkit.rows.checkpoint import CONFIG, INDEX, Checkpoint, open_checkpoint
 from vocabkit.rows.safetensors_file import header_bytes
 
 FORMATS = ("nf4", "int8")
 FLOATS = ("F32", "F16", "BF16")
 STORED = {torch.uint8: "U8", torch.int8: "I8", torch.float32: "F32"}
-# Facts of the model's manifest that stay true of the quantised one.
-KEPT = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "template")
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,8 @@ def quantize(
         for path in sorted(source.iterdir()):
             if path.is_file() and path.name not in kept and not path.name.startswith("."):
                 shutil.copyfile(path, folder / path.name)
-        facts = {name: value for name, value in (read_manifest(source) or {}).items() if name in KEPT}
         arguments = {"format": form, "double_quant": double_quant}
-        write_manifest(folder, "quantize", arguments=arguments, inputs=[], checksums=checksums, **facts)
+        write_manifest(folder, "quantize", arguments=arguments, inputs=[], checksums=checksums, **inherited(source))
     return Quantized(len(layers), before, after)
 
 

@@ -41,11 +41,6 @@ class PackedLinear(nn.Module):
         self.bias: Tensor | None
         self.register_buffer("bias", None if bias is None else bias.detach())
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weight."""
-        return self.packed.nbytes
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output, [*, out]."""
         weight, bias = self.packed, self.bias

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ from vocabkit_kernels.nf4 import STATE_KEY
 
 from vocabkit.errors import CheckpointError
 from vocabkit.model.linears import HEAD_FORM, PackedLinear, linear_layers, packed, replace_layers
-from vocabkit.rows.checkpoint import CONFIG, read_json
+from vocabkit.rows.checkpoint import CONFIG, open_checkpoint, read_json
 
-INDEX = "model.safetensors.index.json"
 # Beside the weight of a layer in LLM.int8: each row's greatest absolute value, and the order of its values.
 INT8_SCALE, INT8_ORDER = "SCB", "weight_format"
 
@@ -44,7 +41,7 @@ def load_quantized(folder: Path, device: str, dtype: str, form: str | None = Non
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     _check_method(folder, config.quantization_config)
     del config.quantization_config
-    return _filled(config, _Tensors(folder), device, dtype, form)
+    return _filled(_on_meta(config, dtype), _Tensors(folder), device, form)
 
 
 def load_packed(folder: Path, device: str, dtype: str, form: str) -> Any:
@@ -55,22 +52,25 @@ def load_packed(folder: Path, device: str, dtype: str, form: str) -> Any:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    tensors = _Tensors(folder)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
+    tensors, model = _Tensors(folder), _on_meta(config, dtype)
     tied = {f"{name}.weight" for name, module in model.named_modules() if module is model.get_output_embeddings()}
     missing = {name for name, _ in model.named_parameters()} - set(tensors.shards)
     if missing - (tied if config.get_text_config().tie_word_embeddings else set()):
         return None
-    return _filled(config, tensors, device, dtype, form)
+    return _filled(model, tensors, device, form)
 
 
-def _filled(config: Any, tensors: _Tensors, device: str, dtype: str, form: str | None) -> Any:
+def _on_meta(config: Any, dtype: str) -> Any:
+    """Return a model without weights."""
     import transformers
 
     kind = config.dtype or torch.float32 if dtype == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=kind)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=kind)
+
+
+def _filled(model: Any, tensors: _Tensors, device: str, form: str | None) -> Any:
+    kind = model.dtype
     head = model.get_output_embeddings()
     rows = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
 
@@ -109,14 +109,18 @@ class _Tensors:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shards = dict(_places(folder))
+        headers = open_checkpoint(folder).shards.values()
+        self.shards = {name: header.path for header in headers for name in header.tensors}
+        self._files: dict[Path, Any] = {}
 
     def get(self, name: str, device: str) -> Tensor:
         from safetensors import safe_open
 
-        with safe_open(self.shards[name], framework="pt", device=device) as file:
-            found: Tensor = file.get_tensor(name)
-            return found
+        path = self.shards[name]
+        if path not in self._files:
+            self._files[path] = safe_open(path, framework="pt")
+        found: Tensor = self._files[path].get_tensor(name).to(device)
+        return found
 
     def packed(self, name: str, device: str) -> NF4Weight | Int8Weight | None:
         """Return a weight in few bits; None where it is not stored so."""
@@ -128,22 +132,6 @@ class _Tensors:
             scale = self.get(f"{path}.{INT8_SCALE}", device).float() / GREATEST
             return Int8Weight(self.get(name, device), scale)
         return None
-
-
-def _places(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the name of every tensor and the file that holds it."""
-    from safetensors import SafetensorError, safe_open
-
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        yield from ((name, folder / shard) for name, shard in index["weight_map"].items())
-        return
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                yield from ((name, path) for name in file.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged ({error}); make the folder again") from error
 
 
 def _fill(model: Any, tensors: _Tensors, device: str, dtype: torch.dtype) -> None:

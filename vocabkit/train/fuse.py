@@ -16,7 +16,7 @@ from vocabkit_kernels import merge_lora
 from vocabkit.copying import ChecksumWriter, copy_file
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.files import MANIFEST, whole_folder
-from vocabkit.manifest import XXH3, read_manifest, write_manifest
+from vocabkit.manifest import XXH3, inherited, write_manifest
 from vocabkit.model.names import EXPERT_NAMES, PLACES
 from vocabkit.model.trained import Trained, instruction_template
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
@@ -24,8 +24,6 @@ from vocabkit.rows.safetensors_file import Header, header_bytes
 from vocabkit.rows.safetensors_file import Tensor as Stored
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-# Facts of the model's manifest that stay true of the fused one.
-KEPT = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "template")
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def fuse(
         for path in sorted(base.iterdir()):
             if path.is_file() and path.name not in (MANIFEST, *checkpoint.shards) and not path.name.startswith("."):
                 shutil.copyfile(path, folder / path.name)
-        facts = {name: value for name, value in (read_manifest(base) or {}).items() if name in KEPT}
+        facts = inherited(base)
         for template in filter(None, (instruction_template(one.folder) for one in runs)):
             facts["template"] = template
         write_manifest(

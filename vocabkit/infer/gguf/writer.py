@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 
 from vocabkit.errors import VocabkitError
-from vocabkit.files import whole_file
+from vocabkit.files import check_file_target, whole_file
 from vocabkit.infer.gguf.architectures import Architecture, Value, architecture_of, differences, hyperparameters
 from vocabkit.infer.gguf.check import check_file
 from vocabkit.infer.gguf.tensors import FORMATS, Planned, plan
@@ -155,10 +155,7 @@ def _add(writer: gguf.GGUFWriter, key: str, value: Value) -> None:
 def _check_target(target: Path, force: bool) -> None:
     if not target.exists():
         return
-    if target.is_dir():
-        raise VocabkitError(f"{target} is a folder; name a file in it")
-    if not force:
-        raise VocabkitError(f"{target} exists; choose another --output, or replace it with --force")
+    check_file_target(target, force)
     with target.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise VocabkitError(f"{target} is no GGUF file; choose another --output")

@@ -12,6 +12,7 @@ from typing import Any
 from vocabkit.errors import VocabkitError
 from vocabkit.infer.serve.counters import Counters
 from vocabkit.infer.serve.gate import problem
+from vocabkit.infer.serve.merged import merged
 from vocabkit.infer.serve.worker import Answer
 from vocabkit.infer.writing import Event
 from vocabkit.tokenizer.base import Tokenizer
@@ -61,8 +62,6 @@ class Reply:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield server-sent events; a failure of the model is the last of them."""
-        from vocabkit.infer.serve.merged import merged
-
         if self.is_chat:
             for index in range(len(self.answers)):
                 yield self._piece(index, {"role": "assistant", "content": ""}, None, [])

@@ -133,9 +133,9 @@ class Worker:
                 if self._is_stopping:
                     break
                 jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
-            for job in jobs:
-                job()
             try:
+                for job in jobs:
+                    job()
                 self._deliver(self._scheduler.step())
             except Exception as error:
                 # Memory that ran out, for example: who is being written gets the reason, and the next may try.
