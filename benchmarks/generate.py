@@ -1,6 +1,7 @@
 """Writing text beside transformers: tokens a second, prefill, memory; and characters a second after extension.
 
     python benchmarks/generate.py MODEL [--extended EXTENDED --text CHINESE] [--runs 3] [--new-tokens 64]
+        [--ways vocabkit transformers]
 
 MODEL is a model folder, EXTENDED the same with more tokens. Each way runs in a process of its own, in turn: ours in
 the model's type, in int8 and int4 (CPU) or NF4 (GPU); transformers' generate with its cache; on a GPU transformers
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--name", default="generate")
+    parser.add_argument("--ways", nargs="+", help="only these, by their names in the result")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -149,6 +151,7 @@ def main() -> None:
         ways["unsloth"] = options.model
     if options.extended:
         ways["vocabkit, extended"] = options.extended
+    ways = {way: folder for way, folder in ways.items() if not options.ways or way in options.ways}
     done: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for number in range(options.runs):
         for way, folder in ways.items():
@@ -164,6 +167,7 @@ def main() -> None:
     ratios = {
         f"{way} / {peer}": {n: round(figures[way][n] / figures[peer][n], 2) for n in figures[peer]}
         for way in OURS
+        if way in ways
         for peer in peers
     }
     result: dict[str, Any] = {"model": options.model.name, "dtype": DTYPE, "figures": figures, "ratios": ratios}

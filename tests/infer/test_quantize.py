@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,13 @@ from vocabkit.model.linears import PackedLinear, linear_layers
 from vocabkit.model.load import load_model
 from vocabkit.rows.safetensors_file import read_header
 
+MIXTURES: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None},
+    "qwen3_moe": {
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "head_dim": 16,
+        "decoder_sparse_step": 1, "mlp_only_layers": [],
+    },
+}  # fmt: skip
 IDS = torch.tensor([[(7919 * i + 1) % 49000 for i in range(20)]])
 
 
@@ -68,6 +77,58 @@ def test_int8_is_near_and_bitsandbytes_reads_it(small: Callable[..., Path], tmp_
     assert type(theirs.model.layers[0].mlp.up_proj).__name__ == "Linear8bitLt"
     assert apart(exact, ours) < 0.02
     assert apart(exact, logits(theirs)) < 0.5
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe"])
+@pytest.mark.parametrize("form", ["nf4", "int8"])
+def test_experts_are_quantised_each(kind: str, form: str, small: Callable[..., Path], tmp_path: Path) -> None:
+    """In a file experts are matrices, in transformers' memory one tensor; ours are held in few bits too."""
+    folder, out = small(kind, **MIXTURES[kind]), tmp_path / form
+    found = vocabkit_json("quantize", folder, "--format", form, "-o", out)
+    # Two layers of four linear layers and of four experts with three matrices each.
+    assert found["layers"] == 2 * (4 + 4 * 3)
+    model, exact = load_model(out, device="cpu"), load_model(folder, device="cpu")
+    held = [name for name, layer in linear_layers(model).items() if isinstance(layer, PackedLinear)]
+    assert len(held) == found["layers"]
+    assert sum(".experts." in name for name in held) == 24
+    assert apart(logits(exact), logits(model)) < (0.02 if form == "int8" else 0.5)
+    # The same from the weights themselves, as transformers computes.
+    for name, layer in linear_layers(model).items():
+        if isinstance(layer, PackedLinear) and ".experts." in name:
+            path, number, matrix = name.rsplit(".", 2)
+            experts = exact.get_submodule(path)
+            both = experts.gate_up_proj[int(number)].chunk(2)
+            weight = {"gate_proj": both[0], "up_proj": both[1], "down_proj": experts.down_proj[int(number)]}[matrix]
+            with torch.no_grad():
+                made = layer(torch.eye(weight.shape[1])).t()
+                error = float((made - weight).norm() / weight.norm())
+            assert error < (0.02 if form == "int8" else 0.12)
+    engine = open_engine(folder, Opening(device="cpu", dtype="float32", quantize=form))
+    assert sum(".experts." in name and isinstance(layer, PackedLinear)
+               for name, layer in linear_layers(engine.model).items()) == 24  # fmt: skip
+    for source in (folder, out):
+        written = vocabkit_json(
+            "generate",
+            source,
+            "--prompt",
+            "One",
+            "--max-new-tokens",
+            3,
+            *(() if source == out else ("--quantize", form)),
+        )
+        assert written["new_tokens"] == 3
+
+
+def test_experts_in_one_tensor_are_refused(small: Callable[..., Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "stacked"
+    shutil.copytree(small("qwen3_moe", **MIXTURES["qwen3_moe"]), folder)
+    tensors = load_file(folder / "model.safetensors")
+    stacked = {name: tensor for name, tensor in tensors.items() if ".experts." not in name}
+    save_file(stacked, folder / "model.safetensors", metadata={"format": "pt"})
+    failed = vocabkit("quantize", folder, "-o", tmp_path / "q4", code=1).stderr
+    assert "has no tensor for model.layers.0.mlp.experts.0.gate_proj" in failed
 
 
 def test_many_shards_are_written_one_by_one(small: Callable[..., Path], tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from vocabkit.copying import ChecksumWriter
 from vocabkit.errors import CheckpointError, VocabkitError
 from vocabkit.files import MANIFEST, whole_folder
 from vocabkit.manifest import XXH3, inherited, write_manifest
+from vocabkit.model.experts import is_experts, split_experts
 from vocabkit.model.linears import NF4_BLOCK
+from vocabkit.model.names import on_disk
 from vocabkit.model.quantized import INT8_ORDER, INT8_SCALE, is_quantized
 from vocabkit.rows.checkpoint import CONFIG, INDEX, Checkpoint, open_checkpoint
 from vocabkit.rows.safetensors_file import header_bytes
@@ -92,21 +94,26 @@ def _layers(checkpoint: Checkpoint, form: str) -> frozenset[str]:
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
+    split_experts(model)
     head = model.get_output_embeddings()
     found = set()
     stored = {name: tensor for header in checkpoint.shards.values() for name, tensor in header.tensors.items()}
     for path, module in model.named_modules():
-        name = f"{path}.weight"
-        if not isinstance(module, nn.Linear) or module is head or name not in stored:
+        name = on_disk(f"{path}.weight", stored)
+        if isinstance(module, nn.Linear) and module is not head and name is None:
+            raise CheckpointError(
+                f"{checkpoint.folder} has no tensor for {path}, so it cannot be quantised; save the model with each "
+                f"layer, and each expert, in a tensor of its own"
+            )
+        if not isinstance(module, nn.Linear) or module is head or name is None:
             continue
         fits = stored[name].shape[1] % NF4_BLOCK == 0 if form == "nf4" else True
         if fits and stored[name].dtype in FLOATS:
             found.add(name)
-    if not found:
-        raise CheckpointError(
-            f"{checkpoint.folder} has no linear layers that fit {form} under the names of its weights; "
-            f"experts of mixtures cannot be quantised here yet"
-        )
+    unknown = sorted(type(module).__name__ for module in model.modules() if is_experts(module))
+    if unknown or not found:
+        why = f"{unknown[0]} computes something else than Mixtral's experts" if unknown else "no linear layer fits"
+        raise CheckpointError(f"{checkpoint.folder} cannot be held in {form}: {why}; use it as it is")
     return frozenset(found)
 
 

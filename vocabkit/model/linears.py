@@ -19,6 +19,8 @@ from vocabkit_kernels import (
     nf4_quantize,
 )
 
+from vocabkit.model.experts import split_experts
+
 # What a weight can be held in.
 FORMATS = ("int8", "int4", "nf4")
 # Of the head, by which every word is chosen, whatever the body is held in.
@@ -84,7 +86,8 @@ def replace_layers(model: Any, made: Callable[[str, nn.Module], nn.Module | None
 
 
 def pack_layers(model: Any, form: str) -> None:
-    """Hold the weights of all linear layers of a model in `form`; those that do not fit stay."""
+    """Hold the weights of all linear layers of a model in `form`, experts' too; those that do not fit stay."""
+    split_experts(model)
     head = model.get_output_embeddings()
 
     def made(_: str, module: nn.Module) -> nn.Module | None:

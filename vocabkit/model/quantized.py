@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from vocabkit_kernels.int8 import GREATEST
 from vocabkit_kernels.nf4 import STATE_KEY
 
 from vocabkit.errors import CheckpointError
+from vocabkit.model.experts import split_experts
 from vocabkit.model.linears import HEAD_FORM, PackedLinear, linear_layers, packed, replace_layers
+from vocabkit.model.names import on_disk
 from vocabkit.rows.checkpoint import CONFIG, open_checkpoint, read_json
 
 # Beside the weight of a layer in LLM.int8: each row's greatest absolute value, and the order of its values.
 INT8_SCALE, INT8_ORDER = "SCB", "weight_format"
+# A matrix of one expert, in a file where each has its own.
+EXPERT_STORED = re.compile(r"\.experts\.0\.\w+\.weight$")
 
 
 def is_quantized(folder: Path) -> bool:
@@ -41,7 +46,9 @@ def load_quantized(folder: Path, device: str, dtype: str, form: str | None = Non
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     _check_method(folder, config.quantization_config)
     del config.quantization_config
-    return _filled(_on_meta(config, dtype), _Tensors(folder), device, form)
+    tensors, model = _Tensors(folder), _on_meta(config, dtype)
+    _split(model, tensors)
+    return _filled(model, tensors, device, form)
 
 
 def load_packed(folder: Path, device: str, dtype: str, form: str) -> Any:
@@ -53,8 +60,9 @@ def load_packed(folder: Path, device: str, dtype: str, form: str) -> Any:
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     tensors, model = _Tensors(folder), _on_meta(config, dtype)
+    _split(model, tensors)
     tied = {f"{name}.weight" for name, module in model.named_modules() if module is model.get_output_embeddings()}
-    missing = {name for name, _ in model.named_parameters()} - set(tensors.shards)
+    missing = {name for name, _ in model.named_parameters() if on_disk(name, tensors.shards) is None}
     if missing - (tied if config.get_text_config().tie_word_embeddings else set()):
         return None
     return _filled(model, tensors, device, form)
@@ -69,6 +77,12 @@ def _on_meta(config: Any, dtype: str) -> Any:
         return transformers.AutoModelForCausalLM.from_config(config, dtype=kind)
 
 
+def _split(model: Any, tensors: _Tensors) -> None:
+    """Make layers of a model's experts where they are stored as such."""
+    if any(EXPERT_STORED.search(name) for name in tensors.shards):
+        split_experts(model)
+
+
 def _filled(model: Any, tensors: _Tensors, device: str, form: str | None) -> Any:
     kind = model.dtype
     head = model.get_output_embeddings()
@@ -76,7 +90,8 @@ def _filled(model: Any, tensors: _Tensors, device: str, form: str | None) -> Any
 
     def made(name: str, module: nn.Module) -> nn.Module | None:
         # A tied head is in no file of its own.
-        stored = f"{name}.weight" if f"{name}.weight" in tensors.shards or module is not head else f"{rows}.weight"
+        own = on_disk(f"{name}.weight", tensors.shards)
+        stored = own or (f"{rows}.weight" if module is head else f"{name}.weight")
         weight: Any = tensors.packed(stored, device)
         wanted = HEAD_FORM if form and module is head else form
         if wanted and not isinstance(weight, Int8Weight):
@@ -138,14 +153,15 @@ def _fill(model: Any, tensors: _Tensors, device: str, dtype: torch.dtype) -> Non
     """Put every tensor in its place that is stored as it is, and make what is in no file."""
     folder = tensors.folder
     for name, parameter in list(model.named_parameters()):
-        if name not in tensors.shards:
+        stored = on_disk(name, tensors.shards)
+        if stored is None:
             continue
-        value = tensors.get(name, device)
+        value = tensors.get(stored, device)
         parent, _, last = name.rpartition(".")
         module = model.get_submodule(parent)
         if value.shape != parameter.shape:
             raise CheckpointError(
-                f"{folder}: {name} is {list(value.shape)}, and the config wants {list(parameter.shape)}"
+                f"{folder}: {stored} is {list(value.shape)}, and the config wants {list(parameter.shape)}"
             )
         setattr(module, last, nn.Parameter(value.to(dtype), requires_grad=False))
     model.tie_weights()

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from vocabkit_kernels import LoRAWeight, NF4Weight, lora_linear, lora_linears, nf4_quantize
 
 from vocabkit.errors import VocabkitError
+from vocabkit.model.experts import is_experts, is_known
 
 BLOCKSIZE = 64
 # Mixtral's names of an expert's matrices: gate, down, up.
@@ -134,11 +135,11 @@ def attach(model: Any, how: Adapting) -> dict[str, LowRank]:
             adapter = how.adapter(width, rows) if how.wants("gate") else None
             if adapter is not None:
                 parametrize.register_parametrization(module, "weight", _Sum(adapter), unsafe=True)
-        elif _is_experts(module):
+        elif is_experts(module):
             seen |= set(EXPERTS)
             if not (how.quantize or any(how.wants(one) for one in EXPERTS)):
                 continue
-            if _has_own_gate(module) or not hasattr(module, "act_fn"):
+            if not is_known(module):
                 raise VocabkitError(
                     f"experts of the kind {type(module).__name__} compute something else than Mixtral's; they can "
                     f"have neither adapters nor 4 bits"
@@ -173,18 +174,6 @@ class _Sum(nn.Module):
 def _is_router(name: str, module: Any) -> bool:
     """Whether a module chooses experts: `gate`, with a weight [experts, width] of its own."""
     return name == "gate" and isinstance(getattr(module, "weight", None), nn.Parameter) and hasattr(module, "top_k")
-
-
-def _has_own_gate(module: Any) -> bool:
-    """Whether experts make something else of gate and up than act(gate) * up, transformers' default."""
-    gate = getattr(module, "_apply_gate", None)
-    return gate is not None and getattr(gate, "__name__", "") != "_default_apply_gate"
-
-
-def _is_experts(module: Any) -> bool:
-    """Whether a module holds the matrices of all experts, as transformers 5 does."""
-    matrices = (getattr(module, "gate_up_proj", None), getattr(module, "down_proj", None))
-    return all(isinstance(matrix, nn.Parameter) and matrix.dim() == 3 for matrix in matrices)
 
 
 class Experts(nn.Module):

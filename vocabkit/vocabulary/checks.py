@@ -47,10 +47,13 @@ def g3_round_trip(case: Case) -> Check:
     wrong = []
     blocks = list(probes.scalar_blocks())
     joined = ["\n".join(block) for block in blocks]
-    for block, text, back in zip(blocks, joined, _there_and_back(case.candidate, joined), strict=True):
-        if back != text:
-            # Something in the block is lost; most often the base loses it too.
-            wrong += [f"U+{ord(c):04X}" for c in _lost(case, block)]
+    after = _there_and_back(case.candidate, joined)
+    doubtful = [number for number, text in enumerate(joined) if after[number] != text]
+    # Most often the base loses the same.
+    before = _there_and_back(case.base, [joined[number] for number in doubtful])
+    for number, back in zip(doubtful, before, strict=True):
+        if after[number] != back:
+            wrong += [f"U+{ord(c):04X}" for c in _lost(case, blocks[number])]
     lines = [
         *probes.mixed_lines(),
         *probes.english_lines(),
