@@ -16,6 +16,9 @@ class Language:
     code: BCP 47 tag, the word after `--lang`.
     scripts: inclusive code point ranges of the language's own characters.  Every new token holds at least
         one of them, so text without them is segmented exactly as before.
+    native_name: the language's name in itself.
+    neighbours: codes of languages written in the same script, whose text only language identification tells apart;
+        from every other language it is told by its script.
     punctuation: marks that may stand inside a token beside the language's own characters.
     normalize: text -> text, applied to the corpus only under `--normalize`; it must be idempotent.
     segment: text -> words that join to the text again; used for word metrics and never for learning.
@@ -44,6 +47,8 @@ class Language:
     learner: str = "continued-bpe"
     merger: str = "ranked"
     initializer: str = "auto"
+    native_name: str = ""
+    neighbours: tuple[str, ...] = ()
 
     def owns(self, character: str) -> bool:
         """Return whether `character` belongs to the language's scripts."""
