@@ -8,10 +8,14 @@ kept, with its error, so that `vocabkit plugins` can name it; everything else wo
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -127,6 +131,52 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
     return registry
 
 
+def offered_languages(target: str, registry: Registry) -> list[Language]:
+    """Return the language registered as `target`, or those that the module or file of that name offers.
+
+    A module or file need not be installed as a plugin: an author checks it before packaging.
+    Raises VocabkitError when it cannot be found or imported, or offers no language.
+    """
+    if target in registry.languages:
+        return [registry.languages[target]]
+    path = Path(target)
+    if path.suffix == ".py" and not path.is_file():
+        raise VocabkitError(f"{target} does not exist; name a language's code, a module, or a Python file")
+    # A relative name such as `..x` is no module, and a missing parent is as good as a missing module.
+    if path.suffix != ".py" and not _is_module(target):
+        raise UnknownNameError("language or module", target, registry.languages)
+    try:
+        loaded = _run_file(path) if path.suffix == ".py" else import_module(target)
+    except Exception as error:
+        raise VocabkitError(f"{target} cannot be imported: {type(error).__name__}: {error}; mend it first") from error
+    checked = load_plugins({"VOCABKIT_PLUGINS": ""}, {target: loaded})
+    if checked.plugins[-1].error:
+        raise VocabkitError(f"{target}: {checked.plugins[-1].error}; mend it first")
+    if not checked.languages:
+        raise VocabkitError(
+            f"{target} offers no language; call register(Language(...)) in register_languages, marked with @hookimpl"
+        )
+    return list(checked.languages.values())
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _run_file(path: Path) -> object:
+    spec = spec_from_file_location(f"vocabkit_checked_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python module")
+    module = module_from_spec(spec)
+    # Dataclasses look their module up while they are made.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def _chosen(environ: Mapping[str, str]) -> list[EntryPoint]:
     found = sorted(entry_points(group=GROUP), key=lambda point: (point.name != CORE, point.name))
     limit = environ.get("VOCABKIT_PLUGINS")
@@ -161,6 +211,8 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         plugin.offers.append(offer)
 
     def keep_language(language: Language) -> None:
+        if not isinstance(language, Language):
+            raise TypeError(f"{language!r} is no Language; register(Language(...))")
         keep("language", registry.languages, language.code, language)
 
     registry._call(plugin, "register_languages", register=keep_language)
