@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support import data_file
 
-from vocabkit import Language, check_language
-from vocabkit.plugins import Registry, load_plugins
+from vocabkit import check_language
+from vocabkit.plugins import Registry
 from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.byte_level_bpe import PlainPreparer
@@ -122,21 +122,3 @@ def test_tibetan_passes_the_whole_certificate(
         base, vocabulary, language, registry.merger("ranked"), tmp_path / "out", texts=lines, arguments={}
     )
     assert extended.certificate.ok, extended.certificate.failed
-
-
-def test_a_language_that_is_no_language_is_named() -> None:
-    from vocabkit import hookimpl
-
-    class Wrong:
-        @hookimpl
-        def register_languages(self, register) -> None:  # type: ignore[no-untyped-def]
-            register({"code": "xx"})
-
-    plugin = load_plugins({}, {"wrong": Wrong()}).plugins[-1]
-    assert (
-        plugin.error == "register_languages failed: TypeError: {'code': 'xx'} is no Language; register(Language(...))"
-    )
-
-
-def test_languages_are_plain_data(registry: Registry) -> None:
-    assert all(isinstance(language, Language) for language in registry.languages.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from vocabkit.errors import VocabkitError
 
@@ -20,7 +21,7 @@ class Language:
     neighbours: codes of languages written in the same script, whose text only language identification tells apart;
         from every other language it is told by its script.
     punctuation: marks that may stand inside a token beside the language's own characters.
-    normalize: text -> text, applied to the corpus only under `--normalize`; it must be idempotent.
+    normalize: text -> text, applied to the corpus only under `--normalize`; idempotent, and it keeps every letter.
     segment: text -> words that join to the text again; used for word metrics and never for learning.
     segmenter: name and version of `segment`, printed with every figure that depends on it.
     variants: text -> other spellings of the same text (simplified, traditional); a new token starts from the row of
@@ -78,7 +79,27 @@ def check_language(language: Language) -> None:
         require(bool(language.segmenter), "name the segmenter and its version in `segmenter`")
     for text in texts:
         if language.normalize:
-            once = language.normalize(text)
-            require(language.normalize(once) == once, f"normalize is not idempotent on {text!r}")
+            once = _run(language, "normalize", language.normalize, text)
+            require(isinstance(once, str), f"normalize gives {once!r} for {text!r}; it must return text")
+            require(_letters(once) >= _letters(text), f"normalize loses letters of {text!r}")
+            again = _run(language, "normalize", language.normalize, once)
+            require(again == once, f"normalize is not idempotent on {text!r}")
         if language.segment:
-            require("".join(language.segment(text)) == text, f"segment loses or invents text in {text!r}")
+            pieces = _run(language, "segment", language.segment, text)
+            is_list = isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)
+            require(is_list, f"segment gives {pieces!r} for {text!r}; it must return a list of text")
+            require("".join(pieces) == text, f"segment loses or invents text in {text!r}")
+
+
+def _run(language: Language, name: str, function: Callable[[str], Any], text: str) -> Any:
+    """Call a plugin's function; whatever it raises is said with the language's name."""
+    try:
+        return function(text)
+    except Exception as error:
+        what = f"{name} fails on {text!r} with {type(error).__name__}: {error}"
+        raise VocabkitError(f"language {language.code!r}: {what}") from error
+
+
+def _letters(text: str) -> int:
+    """Return how many letters `text` has when ligatures and syllables are taken apart: "ﻼ" has two."""
+    return sum(unicodedata.category(c) in ("Lu", "Ll", "Lo") for c in unicodedata.normalize("NFKD", text))

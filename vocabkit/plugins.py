@@ -55,6 +55,8 @@ class Registry:
     learners: dict[str, Callable[..., Any]] = field(default_factory=dict)
     mergers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     initializers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    # (kind, name) -> which two plugins offer it; whoever asks for it is told, everything else works.
+    conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
     _manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP), repr=False)
 
     def language(self, code: str) -> Language:
@@ -77,11 +79,17 @@ class Registry:
         """Let every plugin add its commands to `cli`; a plugin that fails is reported, not raised."""
         for plugin in self.plugins:
             if plugin.error is None:
-                known = set(cli.commands)
+                known = dict(cli.commands)
                 self._call(plugin, "register_commands", cli=cli)
                 plugin.offers += [f"command {name}" for name in cli.commands if name not in known]
+                for name, command in known.items():
+                    if cli.commands.get(name) is not command:
+                        cli.commands[name] = command
+                        plugin.error = f"command {name!r} is there already; rename it, or uninstall the other plugin"
 
     def _get(self, kind: str, table: Mapping[str, Offered], name: str) -> Offered:
+        if (kind, name) in self.conflicts:
+            raise DuplicateNameError(self.conflicts[kind, name])
         if name not in table:
             raise UnknownNameError(kind, name, table)
         return table[name]
@@ -91,9 +99,7 @@ class Registry:
         others = [p for n, p in self._manager.list_name_plugin() if n != plugin.name and p is not None]
         try:
             self._manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
-        except DuplicateNameError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"{hook} failed: {type(error).__name__}: {error}"
 
 
@@ -106,7 +112,7 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
 
     environ: where VOCABKIT_PLUGINS is read, `os.environ` by default.
     extra: further plugins by name (modules or objects with hook implementations), for tests and notebooks.
-    Raises VocabkitError when two plugins offer the same name.
+    A name that two plugins offer is an error of the second, and raised as DuplicateNameError where it is asked for.
     """
     registry = Registry()
     registry._manager.add_hookspecs(hookspecs)
@@ -121,7 +127,7 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
         try:
             loaded = entry_point.load()
         # Any exception at all may come out of somebody else's module, and must not take the others down.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"cannot be imported: {type(error).__name__}: {error}"
             registry.plugins.append(plugin)
             continue
@@ -138,7 +144,7 @@ def offered_languages(target: str, registry: Registry) -> list[Language]:
     Raises VocabkitError when it cannot be found or imported, or offers no language.
     """
     if target in registry.languages:
-        return [registry.languages[target]]
+        return [registry.language(target)]
     path = Path(target)
     if path.suffix == ".py" and not path.is_file():
         raise VocabkitError(f"{target} does not exist; name a language's code, a module, or a Python file")
@@ -147,7 +153,7 @@ def offered_languages(target: str, registry: Registry) -> list[Language]:
         raise UnknownNameError("language or module", target, registry.languages)
     try:
         loaded = _run_file(path) if path.suffix == ".py" else import_module(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise VocabkitError(f"{target} cannot be imported: {type(error).__name__}: {error}; mend it first") from error
     checked = load_plugins({"VOCABKIT_PLUGINS": ""}, {target: loaded})
     if checked.plugins[-1].error:
@@ -196,6 +202,9 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         registry._manager.check_pending()
     except Exception as error:
         plugin.error = f"cannot be registered: {type(error).__name__}: {error}"
+        # Left in, its unknown hooks would be held against every plugin after it.
+        if registry._manager.is_registered(loaded):
+            registry._manager.unregister(loaded)
         return
     owners = {name: other for other in registry.plugins for name in other.offers}
 
@@ -203,10 +212,12 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         offer = f"{kind} {name}"
         if name in table:
             other = owners.get(offer, plugin).name
-            raise DuplicateNameError(
+            plugin.error = (
                 f"{kind} {name!r} is offered by both plugin {other!r} and plugin {plugin.name!r}; "
                 f"uninstall one, or choose with VOCABKIT_PLUGINS"
             )
+            registry.conflicts[kind, name] = plugin.error
+            return
         table[name] = thing
         plugin.offers.append(offer)
 
