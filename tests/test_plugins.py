@@ -121,6 +121,14 @@ def test_a_plugin_that_fails_is_reported_and_breaks_nothing_else() -> None:
     assert {"zh", "xx"} <= set(registry.languages)
 
 
+@pytest.mark.parametrize("code", ["ha", "id", "sw", "vi", "yo"])
+def test_latin_script_languages_say_that_they_are_not_ready(registry: Registry, code: str) -> None:
+    with pytest.raises(VocabkitError, match=rf"\({code}\) shares its script with English, and .* are not ready yet"):
+        registry.language(code)
+    given = load_plugins({}, {"mine": plugin(lambda r: r(language(code)))})
+    assert given.language(code).code == code
+
+
 def test_a_plugin_adds_commands() -> None:
     class Commands:
         @hookimpl
@@ -218,6 +226,7 @@ def test_chinese_owns_nothing_else(registry: Registry, character: str) -> None:
         ({"samples": ()}, "at least one sample"),
         ({"samples": ("abc",)}, "no character of the declared scripts"),
         ({"scripts": ()}, "at least one range"),
+        ({"scripts": ((0x41, 0x5A), (0x0F00, 0x0FFF))}, "which English is written with; leave ASCII out"),
         ({"punctuation": "a"}, "neither punctuation nor a symbol"),
         ({"punctuation": ","}, "ASCII marks belong to every language"),
         ({"normalize": lambda text: text + "x"}, "not idempotent"),

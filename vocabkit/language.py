@@ -9,6 +9,9 @@ from typing import Any
 
 from vocabkit.errors import VocabkitError
 
+# Asked for, and not offered: every new token must hold a character that English text never does.
+LATIN_SCRIPT = {"ha": "Hausa", "id": "Indonesian", "sw": "Swahili", "vi": "Vietnamese", "yo": "Yoruba"}
+
 
 @dataclass(frozen=True)
 class Language:
@@ -68,6 +71,8 @@ def check_language(language: Language) -> None:
     require(bool(language.code and language.name), "give it a code and a name")
     require(bool(language.scripts), "declare at least one range of code points in `scripts`")
     require(all(first <= last for first, last in language.scripts), "a script range ends before it begins")
+    english = "".join(c for c in map(chr, range(128)) if language.owns(c))
+    require(not english, f"scripts hold {english!r}, which English is written with; leave ASCII out")
     require(bool(language.samples), "give at least one sample sentence in `samples`")
     for text in language.samples:
         require(any(language.owns(c) for c in text), f"sample {text!r} has no character of the declared scripts")
