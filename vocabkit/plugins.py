@@ -63,8 +63,8 @@ class Registry:
         """Return the language registered as `code`; raises UnknownNameError with the nearest known code."""
         if code in LATIN_SCRIPT and code not in self.languages:
             raise VocabkitError(
-                f"{LATIN_SCRIPT[code]} ({code}) shares its script with English, and Latin-script languages are not ready "
-                f"yet; `vocabkit languages` lists those that are"
+                f"{LATIN_SCRIPT[code]} ({code}) shares its script with English, and Latin-script languages are not "
+                f"ready yet; `vocabkit languages` lists those that are"
             )
         return self._get("language", self.languages, code)
 
