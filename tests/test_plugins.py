@@ -67,6 +67,21 @@ def test_a_duplicate_name_is_an_error_that_names_both() -> None:
     assert errors["two"].startswith("language 'xx' is offered by both plugin 'one' and plugin 'two'; uninstall one")
 
 
+def test_a_duplicate_corpus_reader_is_refused_where_it_is_used() -> None:
+    from vocabkit.corpus import open_corpus
+
+    class Reader:
+        @hookimpl
+        def register_corpus_readers(self, register: Callable[..., None]) -> None:
+            register("wordfreq", lambda argument, field="": iter(()))
+
+    registry = load_plugins({}, {"mine": Reader()})
+    with pytest.raises(
+        DuplicateNameError, match="corpus reader 'wordfreq' is offered by both plugin 'core' and plugin"
+    ):
+        list(open_corpus(["wordfreq:zh"], registry=registry))
+
+
 def test_a_plugin_that_registers_no_language_is_named() -> None:
     registry = load_plugins({}, {"wrong": plugin(lambda r: r({"code": "xx"}))})
     assert registry.plugins[-1].error == (

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pluggy
 
@@ -170,6 +170,10 @@ def offered_languages(target: str, registry: Registry) -> list[Language]:
     return list(checked.languages.values())
 
 
+def _refuse(message: str, *arguments: object, **options: object) -> NoReturn:
+    raise DuplicateNameError(message)
+
+
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
@@ -222,6 +226,9 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
                 f"uninstall one, or choose with VOCABKIT_PLUGINS"
             )
             registry.conflicts[kind, name] = plugin.error
+            if kind == "corpus reader":
+                # Readers are looked up in the table itself.
+                table[name] = partial(_refuse, plugin.error)
             return
         table[name] = thing
         plugin.offers.append(offer)
