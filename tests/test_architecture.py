@@ -18,7 +18,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("copying", "files", "language"),
     ("manifest",),
     ("hookspecs",),
-    ("plugins",),
+    ("plugins", "scaffold"),
     ("corpus", "tokenizer", "rows"),
     ("model",),
     ("vocabulary", "fit", "train", "infer", "measure", "report"),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from vocabkit.errors import VocabkitError
+
+# Asked for, and not offered: every new token must hold a character that English text never does.
+LATIN_SCRIPT = {"ha": "Hausa", "id": "Indonesian", "sw": "Swahili", "vi": "Vietnamese", "yo": "Yoruba"}
 
 
 @dataclass(frozen=True)
@@ -16,8 +20,11 @@ class Language:
     code: BCP 47 tag, the word after `--lang`.
     scripts: inclusive code point ranges of the language's own characters.  Every new token holds at least
         one of them, so text without them is segmented exactly as before.
+    native_name: the language's name in itself.
+    neighbours: codes of languages written in the same script, whose text only language identification tells apart;
+        from every other language it is told by its script.
     punctuation: marks that may stand inside a token beside the language's own characters.
-    normalize: text -> text, applied to the corpus only under `--normalize`; it must be idempotent.
+    normalize: text -> text, applied to the corpus only under `--normalize`; idempotent, and it keeps every letter.
     segment: text -> words that join to the text again; used for word metrics and never for learning.
     segmenter: name and version of `segment`, printed with every figure that depends on it.
     variants: text -> other spellings of the same text (simplified, traditional); a new token starts from the row of
@@ -44,6 +51,8 @@ class Language:
     learner: str = "continued-bpe"
     merger: str = "ranked"
     initializer: str = "auto"
+    native_name: str = ""
+    neighbours: tuple[str, ...] = ()
 
     def owns(self, character: str) -> bool:
         """Return whether `character` belongs to the language's scripts."""
@@ -62,6 +71,8 @@ def check_language(language: Language) -> None:
     require(bool(language.code and language.name), "give it a code and a name")
     require(bool(language.scripts), "declare at least one range of code points in `scripts`")
     require(all(first <= last for first, last in language.scripts), "a script range ends before it begins")
+    english = "".join(c for c in map(chr, range(128)) if language.owns(c))
+    require(not english, f"scripts hold {english!r}, which English is written with; leave ASCII out")
     require(bool(language.samples), "give at least one sample sentence in `samples`")
     for text in language.samples:
         require(any(language.owns(c) for c in text), f"sample {text!r} has no character of the declared scripts")
@@ -73,7 +84,27 @@ def check_language(language: Language) -> None:
         require(bool(language.segmenter), "name the segmenter and its version in `segmenter`")
     for text in texts:
         if language.normalize:
-            once = language.normalize(text)
-            require(language.normalize(once) == once, f"normalize is not idempotent on {text!r}")
+            once = _run(language, "normalize", language.normalize, text)
+            require(isinstance(once, str), f"normalize gives {once!r} for {text!r}; it must return text")
+            require(_letters(once) >= _letters(text), f"normalize loses letters of {text!r}")
+            again = _run(language, "normalize", language.normalize, once)
+            require(again == once, f"normalize is not idempotent on {text!r}")
         if language.segment:
-            require("".join(language.segment(text)) == text, f"segment loses or invents text in {text!r}")
+            pieces = _run(language, "segment", language.segment, text)
+            is_list = isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)
+            require(is_list, f"segment gives {pieces!r} for {text!r}; it must return a list of text")
+            require("".join(pieces) == text, f"segment loses or invents text in {text!r}")
+
+
+def _run(language: Language, name: str, function: Callable[[str], Any], text: str) -> Any:
+    """Call a plugin's function; whatever it raises is said with the language's name."""
+    try:
+        return function(text)
+    except Exception as error:
+        what = f"{name} fails on {text!r} with {type(error).__name__}: {error}"
+        raise VocabkitError(f"language {language.code!r}: {what}") from error
+
+
+def _letters(text: str) -> int:
+    """Return how many letters `text` has when ligatures and syllables are taken apart: "ﻼ" has two."""
+    return sum(unicodedata.category(c) in ("Lu", "Ll", "Lo") for c in unicodedata.normalize("NFKD", text))

@@ -8,17 +8,21 @@ kept, with its error, so that `vocabkit plugins` can name it; everything else wo
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pluggy
 
 from vocabkit import hookspecs
 from vocabkit.errors import UnknownNameError, VocabkitError
-from vocabkit.language import Language
+from vocabkit.language import LATIN_SCRIPT, Language
 
 if TYPE_CHECKING:
     import click
@@ -51,10 +55,17 @@ class Registry:
     learners: dict[str, Callable[..., Any]] = field(default_factory=dict)
     mergers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     initializers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    # (kind, name) -> which two plugins offer it; whoever asks for it is told, everything else works.
+    conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
     _manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP), repr=False)
 
     def language(self, code: str) -> Language:
         """Return the language registered as `code`; raises UnknownNameError with the nearest known code."""
+        if code in LATIN_SCRIPT and code not in self.languages:
+            raise VocabkitError(
+                f"{LATIN_SCRIPT[code]} ({code}) shares its script with English, and Latin-script languages are not "
+                f"ready yet; `vocabkit languages` lists those that are"
+            )
         return self._get("language", self.languages, code)
 
     def learner(self, name: str) -> Callable[..., Any]:
@@ -73,11 +84,17 @@ class Registry:
         """Let every plugin add its commands to `cli`; a plugin that fails is reported, not raised."""
         for plugin in self.plugins:
             if plugin.error is None:
-                known = set(cli.commands)
+                known = dict(cli.commands)
                 self._call(plugin, "register_commands", cli=cli)
                 plugin.offers += [f"command {name}" for name in cli.commands if name not in known]
+                for name, command in known.items():
+                    if cli.commands.get(name) is not command:
+                        cli.commands[name] = command
+                        plugin.error = f"command {name!r} is there already; rename it, or uninstall the other plugin"
 
     def _get(self, kind: str, table: Mapping[str, Offered], name: str) -> Offered:
+        if (kind, name) in self.conflicts:
+            raise DuplicateNameError(self.conflicts[kind, name])
         if name not in table:
             raise UnknownNameError(kind, name, table)
         return table[name]
@@ -87,9 +104,7 @@ class Registry:
         others = [p for n, p in self._manager.list_name_plugin() if n != plugin.name and p is not None]
         try:
             self._manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
-        except DuplicateNameError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"{hook} failed: {type(error).__name__}: {error}"
 
 
@@ -102,7 +117,7 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
 
     environ: where VOCABKIT_PLUGINS is read, `os.environ` by default.
     extra: further plugins by name (modules or objects with hook implementations), for tests and notebooks.
-    Raises VocabkitError when two plugins offer the same name.
+    A name that two plugins offer is an error of the second, and raised as DuplicateNameError where it is asked for.
     """
     registry = Registry()
     registry._manager.add_hookspecs(hookspecs)
@@ -117,7 +132,7 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
         try:
             loaded = entry_point.load()
         # Any exception at all may come out of somebody else's module, and must not take the others down.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"cannot be imported: {type(error).__name__}: {error}"
             registry.plugins.append(plugin)
             continue
@@ -125,6 +140,56 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
     for name, loaded in (extra or {}).items():
         _add(registry, Plugin(name, getattr(loaded, "__name__", repr(loaded)), "(given)", ""), loaded)
     return registry
+
+
+def offered_languages(target: str, registry: Registry) -> list[Language]:
+    """Return the language registered as `target`, or those that the module or file of that name offers.
+
+    A module or file need not be installed as a plugin: an author checks it before packaging.
+    Raises VocabkitError when it cannot be found or imported, or offers no language.
+    """
+    if target in registry.languages:
+        return [registry.language(target)]
+    path = Path(target)
+    if path.suffix == ".py" and not path.is_file():
+        raise VocabkitError(f"{target} does not exist; name a language's code, a module, or a Python file")
+    # A relative name such as `..x` is no module, and a missing parent is as good as a missing module.
+    if path.suffix != ".py" and not _is_module(target):
+        raise UnknownNameError("language or module", target, registry.languages)
+    try:
+        loaded = _run_file(path) if path.suffix == ".py" else import_module(target)
+    except (Exception, SystemExit) as error:
+        raise VocabkitError(f"{target} cannot be imported: {type(error).__name__}: {error}; mend it first") from error
+    checked = load_plugins({"VOCABKIT_PLUGINS": ""}, {target: loaded})
+    if checked.plugins[-1].error:
+        raise VocabkitError(f"{target}: {checked.plugins[-1].error}; mend it first")
+    if not checked.languages:
+        raise VocabkitError(
+            f"{target} offers no language; call register(Language(...)) in register_languages, marked with @hookimpl"
+        )
+    return list(checked.languages.values())
+
+
+def _refuse(message: str, *arguments: object, **options: object) -> NoReturn:
+    raise DuplicateNameError(message)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _run_file(path: Path) -> object:
+    spec = spec_from_file_location(f"vocabkit_checked_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python module")
+    module = module_from_spec(spec)
+    # Dataclasses look their module up while they are made.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _chosen(environ: Mapping[str, str]) -> list[EntryPoint]:
@@ -146,6 +211,9 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         registry._manager.check_pending()
     except Exception as error:
         plugin.error = f"cannot be registered: {type(error).__name__}: {error}"
+        # Left in, its unknown hooks would be held against every plugin after it.
+        if registry._manager.is_registered(loaded):
+            registry._manager.unregister(loaded)
         return
     owners = {name: other for other in registry.plugins for name in other.offers}
 
@@ -153,14 +221,21 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         offer = f"{kind} {name}"
         if name in table:
             other = owners.get(offer, plugin).name
-            raise DuplicateNameError(
+            plugin.error = (
                 f"{kind} {name!r} is offered by both plugin {other!r} and plugin {plugin.name!r}; "
                 f"uninstall one, or choose with VOCABKIT_PLUGINS"
             )
+            registry.conflicts[kind, name] = plugin.error
+            if kind == "corpus reader":
+                # Readers are looked up in the table itself.
+                table[name] = partial(_refuse, plugin.error)
+            return
         table[name] = thing
         plugin.offers.append(offer)
 
     def keep_language(language: Language) -> None:
+        if not isinstance(language, Language):
+            raise TypeError(f"{language!r} is no Language; register(Language(...))")
         keep("language", registry.languages, language.code, language)
 
     registry._call(plugin, "register_languages", register=keep_language)

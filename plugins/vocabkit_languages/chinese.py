@@ -81,6 +81,7 @@ SEGMENTER = next((name for name in SEGMENTERS if segment_with(name)), "")
 CHINESE = Language(
     code="zh",
     name="Chinese",
+    native_name="中文",
     scripts=HAN + MARKS,
     punctuation=SHARED,
     normalize=normalize,
@@ -95,6 +96,7 @@ CHINESE = Language(
     ),
     # Eight covers 中华人民共和国; longer ones saved 0.01 % of tokens and were boilerplate.
     max_token_length=8,
+    neighbours=("ja", "yue"),
 )
 
 

@@ -11,7 +11,8 @@ from vocabkit.cli.export import export
 from vocabkit.cli.extend import extend
 from vocabkit.cli.fuse import fuse
 from vocabkit.cli.generate import generate
-from vocabkit.cli.installed import languages, plugins
+from vocabkit.cli.installed import plugins
+from vocabkit.cli.languages import languages
 from vocabkit.cli.learn import learn
 from vocabkit.cli.quantize import quantize
 from vocabkit.cli.serve import serve

@@ -1,4 +1,4 @@
-"""`vocabkit plugins` and `vocabkit languages`: what is installed, and what is broken."""
+"""`vocabkit plugins`: what is installed, and what is broken."""
 
 from __future__ import annotations
 
@@ -38,29 +38,3 @@ def plugins(registry: Registry, as_json: bool) -> int:
     for plugin in broken:
         console.note(f"note: update or uninstall {plugin.distribution}; everything else works without it")
     return 1 if broken else 0
-
-
-@click.command()
-@options.as_json
-@click.pass_obj
-def languages(registry: Registry, as_json: bool) -> None:
-    """List the languages that can be taught."""
-    rows = [
-        {
-            "code": language.code,
-            "name": language.name,
-            "sample_corpus": language.sample_corpus,
-            "segmenter": language.segmenter or None,
-            "learner": language.learner,
-            "merger": language.merger,
-        }
-        for _, language in sorted(registry.languages.items())
-    ]
-    if as_json:
-        console.result_json(rows)
-        return
-    columns = ("code", "name", "sample corpus", "segmenter")
-    cells = [
-        [row["code"] or "", row["name"] or "", row["sample_corpus"] or "-", row["segmenter"] or "-"] for row in rows
-    ]
-    console.table("Languages", columns, cells)

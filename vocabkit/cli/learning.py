@@ -9,7 +9,7 @@ from pathlib import Path
 from vocabkit import console
 from vocabkit.cli.options import default_workers
 from vocabkit.errors import VocabkitError
-from vocabkit.language import Language
+from vocabkit.language import Language, check_language
 from vocabkit.plugins import Registry
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.vocabulary.vocabulary_file import Vocabulary
@@ -57,6 +57,9 @@ def learn_vocabulary(
     specs = list(options.corpus) or ([language.sample_corpus] if language.sample_corpus else [])
     if not specs:
         raise VocabkitError(f"{language.name} has no sample corpus; name your own text with --corpus")
+    if options.normalize:
+        # A normaliser that loses text would be noticed only by what is missing from the vocabulary.
+        check_language(language)
     corpus = open_corpus(specs, registry=registry, field=options.field, on_bad_text=options.on_bad_text)
     progress.step(f"Reading {', '.join(specs)}")
     counted = count_spans(

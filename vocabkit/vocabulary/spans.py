@@ -27,7 +27,8 @@ class SpanCutter:
 
     A span is a run of the language's characters and its punctuation, with the word-boundary mark before it,
     and holds at least one character of the language's scripts.  ASCII marks are part of it where they stand
-    beside a mark of those scripts, as in `。(`.  Nothing is learned across its ends, so text without the scripts
+    beside a mark of those scripts, as in `。(`, and a joiner where it stands before one of the language's
+    characters, as in `ශ්\u200dරී`.  Nothing is learned across its ends, so text without the scripts
     has no span and can never change.
     """
 
@@ -53,7 +54,7 @@ class SpanCutter:
     def _pattern(self) -> re.Pattern[str]:
         own = own_characters(self.language)
         marks = own_marks(self.language.scripts)
-        inside, before = [f"[{own}{re.escape(self.language.punctuation)}]"], []
+        inside, before = [f"[{own}{re.escape(self.language.punctuation)}]", f"[{JOINERS}](?=[{own}])"], []
         if marks:
             ascii_marks = f"[{re.escape(ASCII_MARKS)}]{{1,{MARKS_BESIDE}}}"
             before.append(f"{ascii_marks}(?=[{marks}])")
