@@ -54,7 +54,7 @@ class Experts(nn.ModuleList):
         hidden: [tokens, width].  top_k_index, top_k_weights: [tokens, k], the experts of a token and their weights.
         """
         out = torch.zeros_like(hidden)
-        for number in top_k_index.unique().tolist():
+        for number in torch.unique(top_k_index).tolist():
             token, place = (top_k_index == number).nonzero(as_tuple=True)
             made = cast("Expert", self[number])(hidden[token]) * top_k_weights[token, place, None]
             out.index_add_(0, token, made.to(out.dtype))
