@@ -136,14 +136,6 @@ def test_a_plugin_that_fails_is_reported_and_breaks_nothing_else() -> None:
     assert {"zh", "xx"} <= set(registry.languages)
 
 
-@pytest.mark.parametrize("code", ["ha", "id", "sw", "vi", "yo"])
-def test_latin_script_languages_say_that_they_are_not_ready(registry: Registry, code: str) -> None:
-    with pytest.raises(VocabkitError, match=rf"\({code}\) shares its script with English, and .* are not ready yet"):
-        registry.language(code)
-    given = load_plugins({}, {"mine": plugin(lambda r: r(language(code)))})
-    assert given.language(code).code == code
-
-
 def test_a_plugin_adds_commands() -> None:
     class Commands:
         @hookimpl

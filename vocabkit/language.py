@@ -9,9 +9,6 @@ from typing import Any
 
 from vocabkit.errors import VocabkitError
 
-# Asked for, and not offered: every new token must hold a character that English text never does.
-LATIN_SCRIPT = {"ha": "Hausa", "id": "Indonesian", "sw": "Swahili", "vi": "Vietnamese", "yo": "Yoruba"}
-
 
 @dataclass(frozen=True)
 class Language:
@@ -31,6 +28,8 @@ class Language:
         an old one with another spelling.
     sample_corpus: what `extend` learns from when no corpus is named, for example "wordfreq:zh".
     evaluation_text: paragraphs on which gains are measured; never part of the sample corpus.
+    max_drift: share of the lines of English text that may be segmented anew; more than 0 only for a language whose
+        script is English's too, where no extension is without it.
     max_token_length: longest token worth learning, in characters; small corpora learn boilerplate otherwise.
     learner, merger, initializer: names of the methods this language prefers; "auto" is the initialiser without
         training that measured best among those that can run.
@@ -47,6 +46,7 @@ class Language:
     sample_corpus: str | None = None
     evaluation_text: str = field(default="", repr=False)
     samples: tuple[str, ...] = field(default=(), repr=False)
+    max_drift: float = 0.0
     max_token_length: int = 16
     learner: str = "continued-bpe"
     merger: str = "ranked"
@@ -72,7 +72,9 @@ def check_language(language: Language) -> None:
     require(bool(language.scripts), "declare at least one range of code points in `scripts`")
     require(all(first <= last for first, last in language.scripts), "a script range ends before it begins")
     english = "".join(c for c in map(chr, range(128)) if language.owns(c))
-    require(not english, f"scripts hold {english!r}, which English is written with; leave ASCII out")
+    shared = f"scripts hold {english!r}, which English is written with; leave ASCII out, or set max_drift to 0.01"
+    require(not english or language.max_drift > 0, shared)
+    require(0 <= language.max_drift <= 1, f"max_drift is {language.max_drift}; it is a share, 0.01 for 1 %")
     require(bool(language.samples), "give at least one sample sentence in `samples`")
     for text in language.samples:
         require(any(language.owns(c) for c in text), f"sample {text!r} has no character of the declared scripts")

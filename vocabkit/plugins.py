@@ -22,7 +22,7 @@ import pluggy
 
 from vocabkit import hookspecs
 from vocabkit.errors import UnknownNameError, VocabkitError
-from vocabkit.language import LATIN_SCRIPT, Language
+from vocabkit.language import Language
 
 if TYPE_CHECKING:
     import click
@@ -61,11 +61,6 @@ class Registry:
 
     def language(self, code: str) -> Language:
         """Return the language registered as `code`; raises UnknownNameError with the nearest known code."""
-        if code in LATIN_SCRIPT and code not in self.languages:
-            raise VocabkitError(
-                f"{LATIN_SCRIPT[code]} ({code}) shares its script with English, and Latin-script languages are not "
-                f"ready yet; `vocabkit languages` lists those that are"
-            )
         return self._get("language", self.languages, code)
 
     def learner(self, name: str) -> Callable[..., Any]:

@@ -11,6 +11,11 @@ from vocabkit.files import write_whole
 
 # What stands in a project without a sample: private use, so that it can harm no text.
 PLACEHOLDER = "\ue000"
+# Letters of English and of the languages that share them, without × and ÷; combining tones at the end.
+LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x02AF), (0x1E00, 0x1EFF), (0x0300, 0x036F))
+LATIN_DRIFT = """
+    # The script is English's too: of 100 lines of English, one may be segmented anew.
+    max_drift=0.01,"""
 TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 PYPROJECT = """\
@@ -47,7 +52,7 @@ LANGUAGE = Language(
     name={name_literal},
     # Ranges of code points that are the language's own: every new token holds at least one of them.{hint}
     scripts=({scripts},),
-    samples=({sample},),
+    samples=({sample},),{drift}
 )
 
 
@@ -90,9 +95,10 @@ script into `scripts`; add `normalize`, `segment` (with `segmenter`) and `sample
 def write_project(code: str, name: str, sample: str, folder: Path) -> str:
     """Write a plugin for the language `code` into `folder`, and return the name of its module.
 
-    sample: a sentence, whose letters give the scripts; without one the module holds a placeholder to replace.
-    Raises VocabkitError when `code` is no language tag, `name` is not one line, the sample holds only Latin letters,
-    or the folder is not empty.
+    sample: a sentence, whose letters give the scripts; without one the module holds a placeholder to replace.  One
+        of Latin letters makes a language that shares English's script, so that some English text may change.
+    Raises VocabkitError when `code` is no language tag, `name` is not one line, the sample holds no letters, or the
+    folder is not empty.
     """
     if not TAG.fullmatch(code):
         raise VocabkitError(f"{code!r} is no language tag; write for example dz, or mn-Mong with a script")
@@ -114,6 +120,7 @@ def write_project(code: str, name: str, sample: str, folder: Path) -> str:
         "description": _quoted(f"{name} for vocabkit"),
         "scripts": ", ".join(f"(0x{first:04X}, 0x{last:04X})" for first, last in scripts),
         "sample": _quoted(sample or PLACEHOLDER),
+        "drift": LATIN_DRIFT if scripts == LATIN else "",
         "hint": "" if sample else "\n    # TODO: the real ones, and a sentence; these are placeholders.",
     }
     (folder / "tests").mkdir(parents=True, exist_ok=True)
@@ -128,21 +135,22 @@ def scripts_of(sample: str) -> tuple[tuple[int, int], ...]:
     """Return the ranges around the sample's letters whose characters carry the same script in their names.
 
     "ཁ" -> ((0x0F00, 0x0FDA),): from U+0F00 to U+0FDA every name begins with TIBETAN.  It is a first guess.
-    Raises VocabkitError when the sample has no letters beyond Latin, which English is written with.
+    A sample in Latin letters alone gives LATIN.  Raises VocabkitError when it has no letters.
     """
     ranges: set[tuple[int, int]] = set()
+    has_latin = False
     for character in sample:
         code_point, script = ord(character), _script(ord(character))
-        if not unicodedata.category(character).startswith("L") or script == "LATIN":
+        if not unicodedata.category(character).startswith("L"):
+            continue
+        if script == "LATIN":
+            has_latin = True
             continue
         if not any(first <= code_point <= last for first, last in ranges):
             ranges.add(_around(code_point, script))
-    if not ranges:
-        raise VocabkitError(
-            f"the sample {sample!r} has no letters beyond Latin; a language in English's script needs --max-drift, "
-            f"which is not ready yet"
-        )
-    return tuple(sorted(ranges))
+    if not ranges and not has_latin:
+        raise VocabkitError(f"the sample {sample!r} has no letters; give a sentence of the language to --sample")
+    return tuple(sorted(ranges)) or LATIN
 
 
 def _around(code_point: int, script: str) -> tuple[int, int]:

@@ -132,7 +132,7 @@ def init(
     Example:
       vocabkit bench init ./Llama-3.2-1B --lang zh --corpus books/ --text held-out.zh.txt --text held-out.en.txt
     """
-    from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
     from vocabkit.cli.rows import AUTO, RowChoice, row_options
     from vocabkit.measure.inits import measure_inits
     from vocabkit.model.load import load_model
@@ -144,15 +144,17 @@ def init(
     for name in names:
         if name != AUTO:
             registry.initializer(name)
-    language, base = registry.language(lang), open_tokenizer(model)
+    base = open_tokenizer(model)
     checkpoint, texts = open_checkpoint(_folder(model)), _read(registry, text)
     chosen, choice = LearningOptions(**learning), RowChoice(init_option, init_corpus, donor)
+    language = chosen.adapted(registry.language(lang))
+    kept = read_protected(registry, language, chosen)
     with console.progress(as_json) as progress:
         if vocabulary:
             new = read_vocabulary(vocabulary)
             new = new.first(size) if size else new
         else:
-            new, _ = learn_vocabulary(registry, base, language, size or DEFAULT_SIZE, chosen, progress)
+            new, _ = learn_vocabulary(registry, base, language, size or DEFAULT_SIZE, chosen, progress, kept)
         merged = registry.merger(language.merger if new.pieces is None else "bridge")(base, new, language)
         progress.step(f"Loading {model}")
         loaded = load_model(_folder(model), device=device, dtype=dtype)

@@ -77,7 +77,7 @@ def extend(
       vocabkit extend --lang zh --base ./Llama-3.2-1B --corpus books/ --size 20000 -o out
       vocabkit extend --lang zh --base tokenizer.model --vocabulary other.model -o out
     """
-    from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
     from vocabkit.cli.rows import RowChoice, row_options
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.extend import extend as run
@@ -85,14 +85,15 @@ def extend(
 
     if not lang and not recipe:
         raise click.UsageError("name the language with --lang; `vocabkit languages` lists them")
-    language = registry.language(lang or "zh")
+    chosen = LearningOptions(**learning)
+    language = chosen.adapted(registry.language(lang or "zh"))
     if vocabulary and learning["corpus"]:
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
     checkpoint = None if no_weights else _checkpoint(tokenizer)
     if init and not checkpoint:
         raise click.UsageError(f"--init makes rows for a model's weights, and {base} has none; name a model folder")
-    chosen, rows = LearningOptions(**learning), RowChoice(init_option, init_corpus, donor)
+    rows = RowChoice(init_option, init_corpus, donor)
     how = None
     if checkpoint:
         name = init or language.initializer
@@ -100,10 +101,13 @@ def extend(
             registry, language, name, rows, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed
         )
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
+    if language.max_drift:
+        arguments["max_drift"] = language.max_drift
     if dry_run:
         _print_plan(tokenizer, checkpoint, language, size or DEFAULT_SIZE, chosen.corpus, vocabulary, as_json)
         return 0
     _check_output(output, force)
+    kept = read_protected(registry, language, chosen)
     with console.progress(as_json) as progress:
         if vocabulary:
             new = read_vocabulary(vocabulary)
@@ -111,7 +115,9 @@ def extend(
             inputs = [] if new.source is None else [new.source]
             arguments |= {"vocabulary": str(vocabulary)}
         else:
-            new, inputs = learn_vocabulary(registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress)
+            new, inputs = learn_vocabulary(
+                registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress, kept
+            )
             arguments |= {"size": size or DEFAULT_SIZE, **chosen.to_manifest(language)}
         if how:
             arguments |= {"init": how.name, "seed": seed, **rows.to_manifest()}
@@ -123,6 +129,7 @@ def extend(
             merge,
             output,
             add_special=() if recipe else add_special,
+            base_text=kept.measured_on,
             checkpoint=checkpoint,
             how=how,
             link=link,

@@ -44,6 +44,7 @@ def _list(registry: Registry, as_json: bool) -> None:
             "sample_corpus": language.sample_corpus,
             "segmenter": language.segmenter or None,
             "neighbours": list(language.neighbours),
+            "max_drift": language.max_drift,
             "learner": language.learner,
             "merger": language.merger,
         }

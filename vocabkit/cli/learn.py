@@ -41,17 +41,18 @@ def learn(
 
     The first N lines of the result are what learning N tokens gives: learn many once, then try sizes.
     """
-    from vocabkit.cli.learning import LearningOptions, learn_vocabulary
+    from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
     from vocabkit.files import whole_folder
     from vocabkit.manifest import write_manifest
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.vocabulary_file import write_vocabulary
 
-    language = registry.language(lang)
-    tokenizer = open_tokenizer(base)
     chosen = LearningOptions(**learning)
+    language = chosen.adapted(registry.language(lang))
+    tokenizer = open_tokenizer(base)
+    kept = read_protected(registry, language, chosen)
     with whole_folder(output, force=force) as folder, console.progress(as_json) as progress:
-        vocabulary, inputs = learn_vocabulary(registry, tokenizer, language, size, chosen, progress)
+        vocabulary, inputs = learn_vocabulary(registry, tokenizer, language, size, chosen, progress, kept)
         write_vocabulary(vocabulary.tokens, folder)
         arguments = {"lang": lang, "base": base, "size": size, **chosen.to_manifest(language)}
         write_manifest(folder, "learn", arguments=arguments, inputs=inputs, family=tokenizer.family)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vocabkit import console
 from vocabkit.cli.options import default_workers
 from vocabkit.errors import VocabkitError
 from vocabkit.language import Language, check_language
 from vocabkit.plugins import Registry
-from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary.vocabulary_file import Vocabulary
+
+if TYPE_CHECKING:
+    from vocabkit.vocabulary.drift import BaseText
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class LearningOptions:
     max_length: int | None
     min_count: int
     bridges: bool
+    max_drift: float | None
+    base_text: Sequence[str]
     normalize: bool
     field: str
     on_bad_text: str
@@ -36,10 +43,48 @@ class LearningOptions:
             "max_length": self.max_length or language.max_token_length,
             "min_count": self.min_count,
             "bridges": self.bridges,
+            **({"base_text": self.base_text_of(language)} if language.max_drift else {}),
             "normalize": self.normalize,
             "field": self.field,
             "on_bad_text": self.on_bad_text,
         }
+
+    def adapted(self, language: Language) -> Language:
+        """Return the language with the drift that was asked for.
+
+        Raises VocabkitError when its script is its own, so that no drift is needed.
+        """
+        if self.max_drift is None:
+            return language
+        if not language.max_drift:
+            raise VocabkitError(
+                f"{language.name} has a script of its own, so no other text changes; leave --max-drift out"
+            )
+        return replace(language, max_drift=self.max_drift)
+
+    def base_text_of(self, language: Language) -> list[str]:
+        """Return what is to stay as it is: what was named, or English, for a language in English's script."""
+        if not language.max_drift and self.base_text:
+            raise VocabkitError(
+                f"{language.name} has a script of its own, so no other text changes; leave --base-text out"
+            )
+        return list(self.base_text or ["wordfreq:en"]) if language.max_drift else []
+
+
+def read_protected(registry: Registry, language: Language, options: LearningOptions) -> BaseText:
+    """Return the text that is to stay as it is, which is none for a language with a script of its own."""
+    from vocabkit.cli.texts import read_base_text
+    from vocabkit.vocabulary.drift import BaseText
+
+    specs = options.base_text_of(language)
+    if not specs:
+        return BaseText()
+    if not options.base_text and find_spec("wordfreq") is None:
+        raise VocabkitError(
+            f"{language.name} is written as English is, and English text says which tokens may be learned: "
+            f"`pip install 'vocabkit[starter]'`, or name your own with --base-text"
+        )
+    return read_base_text(specs, registry)
 
 
 def learn_vocabulary(
@@ -49,9 +94,14 @@ def learn_vocabulary(
     size: int,
     options: LearningOptions,
     progress: console.Progress,
+    base_text: BaseText,
 ) -> tuple[Vocabulary, list[Path]]:
-    """Return the vocabulary learned from the corpus, and the files that were read."""
+    """Return the vocabulary learned from the corpus, and the files that were read.
+
+    base_text: what is to stay as it is where the language shares its script.
+    """
     from vocabkit.corpus import count_spans, open_corpus
+    from vocabkit.vocabulary.drift import learn_within
     from vocabkit.vocabulary.spans import SpanCutter
 
     specs = list(options.corpus) or ([language.sample_corpus] if language.sample_corpus else [])
@@ -77,14 +127,27 @@ def learn_vocabulary(
             f"--max-memory is reached"
         )
     progress.step(f"Learning {size:,} tokens")
-    tokens = registry.learner(language.learner)(
-        base,
-        language,
-        counted.counts,
-        size=size,
-        max_length=options.max_length or language.max_token_length,
-        min_count=options.min_count,
-        bridges=options.bridges,
-        progress=lambda done: progress.count(done, size),
+
+    def learn(refused: frozenset[bytes]) -> list[NewToken]:
+        found: list[NewToken] = registry.learner(language.learner)(
+            base,
+            language,
+            counted.counts,
+            size=size,
+            max_length=options.max_length or language.max_token_length,
+            min_count=options.min_count,
+            bridges=options.bridges,
+            **({"refused": refused} if refused else {}),
+            progress=lambda done: progress.count(done, size),
+        )
+        return found
+
+    if not language.max_drift:
+        return Vocabulary(tokens=tuple(learn(frozenset()))), corpus.files
+    bounded = learn_within(base, language, base_text, language.max_drift, learn)
+    console.note(
+        f"note: {bounded.refused:,} tokens of the base's own text were not learned, so that at most "
+        f"{language.max_drift:.2%} of its lines change"
     )
+    tokens = bounded.tokens
     return Vocabulary(tokens=tuple(tokens)), corpus.files

@@ -51,6 +51,14 @@ def learning(command: Command) -> Command:
         click.option("--max-length", type=click.IntRange(1), default=None, help="Longest token, in characters."),
         click.option("--min-count", type=click.IntRange(1), default=2, show_default=True, help="Rarest token."),
         click.option("--bridges/--no-bridges", default=True, help="Learn beginnings of characters where needed."),
+        click.option(
+            "--max-drift", type=click.FloatRange(0, 1), default=None, metavar="SHARE",
+            help="Share of English lines that may change where English has the script too.  [default: 0.01]",
+        ),
+        click.option(
+            "--base-text", multiple=True, metavar="TEXT",
+            help="Text of the base's languages that is to stay, for such a script.  [default: wordfreq:en]",
+        ),
         click.option("--normalize", is_flag=True, help="Apply the language's normalisation to the corpus."),
         click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records."),
         click.option(

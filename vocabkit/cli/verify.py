@@ -23,10 +23,25 @@ MAX_LINES = 20_000
 @click.option("--against", required=True, metavar="BASE", help="The tokenizer it was made from.")
 @click.option("--lang", metavar="CODE", help="Whose script may change.  [default: as recorded, or guessed]")
 @click.option("--text", multiple=True, metavar="TEXT", help="Compare on the lines of this file too; may be repeated.")
+@click.option(
+    "--max-drift", type=click.FloatRange(0, 1), default=None, metavar="SHARE",
+    help="Lines of English that may change where the script is English's too.  [default: as recorded]",
+)  # fmt: skip
+@click.option(
+    "--base-text", multiple=True, metavar="TEXT",
+    help="Text of the base's languages to measure that on.  [default: as recorded, when it is there]",
+)  # fmt: skip
 @options.as_json
 @click.pass_obj
 def verify(
-    registry: Registry, tokenizer: str, against: str, lang: str | None, text: tuple[str, ...], as_json: bool
+    registry: Registry,
+    tokenizer: str,
+    against: str,
+    lang: str | None,
+    text: tuple[str, ...],
+    max_drift: float | None,
+    base_text: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Check the guarantees of an extended tokenizer or model, whoever made it.
 
@@ -39,7 +54,7 @@ def verify(
 
     Exit code 1 when a guarantee does not hold.
     """
-    from vocabkit.cli.texts import read_lines
+    from vocabkit.cli.texts import can_read, read_base_text, read_lines
     from vocabkit.manifest import read_manifest
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.verify import verify as run
@@ -48,6 +63,10 @@ def verify(
     manifest: dict[str, Any] = (read_manifest(folder) if folder else None) or {}
     code = lang or manifest.get("language")
     lines = [line for spec in text for line in read_lines(spec, registry, MAX_LINES)]
+    recorded = manifest.get("arguments", {})
+    if max_drift is None:
+        max_drift = recorded.get("max_drift")
+    kept = list(base_text) or [spec for spec in recorded.get("base_text", []) if can_read(spec)]
     candidate, base = open_tokenizer(tokenizer), open_tokenizer(against)
     if candidate.size <= base.size and candidate.id_table == base.id_table:
         console.note("note: the two tokenizers have the same tokens")
@@ -59,6 +78,8 @@ def verify(
             language=registry.language(code) if code else None,
             added_specials=manifest.get("added_special", []),
             texts=lines,
+            base_text=read_base_text(kept, registry).measured_on if kept else (),
+            max_drift=max_drift,
             weights=open_weights(candidate, base),
             progress=progress.step,
         )

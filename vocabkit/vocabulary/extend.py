@@ -48,6 +48,7 @@ def extend(
     *,
     add_special: Sequence[str] = (),
     texts: Sequence[str] = (),
+    base_text: Sequence[str] = (),
     checkpoint: Checkpoint | None = None,
     how: RowOptions | None = None,
     link: bool = False,
@@ -59,6 +60,7 @@ def extend(
     """Write `base` extended by `vocabulary` into the folder `output`, which appears whole or not at all.
 
     add_special: special tokens appended after the vocabulary.  texts: further lines to verify on.
+    base_text: lines of the base's own languages, of which at most the language's `max_drift` may change.
     checkpoint, how: the base's weights, and how their new rows are made; without them only the tokenizer is extended.
     link: hard-link the shards that do not change.
     arguments, inputs: what the manifest records of the command and of the files it read.
@@ -91,6 +93,7 @@ def extend(
             language=language,
             added_specials=add_special,
             texts=texts,
+            base_text=base_text,
             rebuild=lambda: build()[0],
             weights=(checkpoint, open_checkpoint(folder)) if checkpoint and weights else None,
             progress=progress,

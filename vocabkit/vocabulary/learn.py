@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -22,6 +22,7 @@ def learn(
     max_length: int = 16,
     min_count: int = 2,
     bridges: bool = True,
+    refused: Collection[bytes] = frozenset(),
     progress: Callable[[int], None] | None = None,
 ) -> list[NewToken]:
     """Return `size` new tokens in learning order, by continued BPE on the base's segmentation of `spans`.
@@ -29,6 +30,7 @@ def learn(
     spans: prepared span -> occurrences, as `SpanCutter` cuts them.
     max_length: characters in a token, the word-boundary mark not counted.
     bridges: whether beginnings of characters may be learned where the base spells a character with three tokens.
+    refused: tokens that may not be learned, nor be parts of others.
     Raises VocabkitError when the spans do not support that many tokens.
     """
     if not spans:
@@ -38,10 +40,17 @@ def learn(
     units = base.units(list(spans))
     weights = np.fromiter(spans.values(), np.int64, len(spans))
     rules = TokenRules(language, base.preparer().mark, frozenset(base.special_tokens), max_length, bridges)
-    learned = learn_merges(base, units, weights, size=size, may_learn=rules, min_count=min_count, progress=progress)
+
+    def may_learn(token: bytes) -> bool:
+        return token not in refused and rules(token)
+
+    learned = learn_merges(
+        base, units, weights, size=size, may_learn=may_learn, min_count=min_count, progress=progress
+    )
     if len(learned) < size:
+        more = ", or allow more with --max-drift" if refused else ""
         raise VocabkitError(
             f"the corpus supports only {len(learned):,} of the {size:,} tokens asked for (each must occur at least "
-            f"{min_count} times); use --size {len(learned)} or add text with --corpus"
+            f"{min_count} times); use --size {len(learned)} or add text with --corpus{more}"
         )
     return learned

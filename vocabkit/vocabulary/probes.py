@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import vocabkit
 
 SEED = 20231
+WORDS_IN_A_LINE = 15
 # One representative run of each big script, emoji, controls, combining marks and private use.
 BLOCKS = (
     (0x0020, 0x007E), (0x00A0, 0x024F), (0x0300, 0x036F), (0x0370, 0x03FF), (0x0400, 0x04FF), (0x0590, 0x05F4),
@@ -25,6 +27,17 @@ def english_lines() -> tuple[str, ...]:
     """Return English prose with the numbers, names and marks that ordinary text has."""
     text = (Path(__file__).parent / "english.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if line.strip())
+
+
+def prose_of(words: Mapping[str, int], number: int = 20_000) -> tuple[str, ...]:
+    """Return lines of words as frequent as in `words`: what a list of words says of running text.
+
+    words: word -> count.  number: lines.
+    """
+    generator = random.Random(SEED)
+    chosen = iter(generator.choices(list(words), list(words.values()), k=number * WORDS_IN_A_LINE))
+    lines = (" ".join(islice(chosen, WORDS_IN_A_LINE)) for _ in range(number))
+    return tuple(line[:1].upper() + line[1:] + "." for line in lines)
 
 
 @cache

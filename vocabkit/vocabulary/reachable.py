@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vocabkit.language import Language
-from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary.continued_bpe import learn_merges
+from vocabkit.vocabulary.drift import BaseText, learn_within
 from vocabkit.vocabulary.extend import Merger
 from vocabkit.vocabulary.spans import SpanCutter, TokenRules
 from vocabkit.vocabulary.verify import Certificate, verify
@@ -70,14 +71,21 @@ def check_reachable(base: Tokenizer, language: Language, texts: Sequence[str], m
     cut = SpanCutter(preparer, language)
     spans = Counter(span for text in texts for span in cut(text, True, True))
     rules = TokenRules(language, preparer.mark, frozenset(base.special_tokens), language.max_token_length)
-    tokens = learn_merges(
-        base,
-        base.units(list(spans)),
-        np.fromiter(spans.values(), np.int64, len(spans)),
-        size=MOST_TOKENS,
-        may_learn=rules,
-        min_count=1,
-    )
+
+    def learn(refused: frozenset[bytes]) -> list[NewToken]:
+        return learn_merges(
+            base,
+            base.units(list(spans)),
+            np.fromiter(spans.values(), np.int64, len(spans)),
+            size=MOST_TOKENS,
+            may_learn=lambda token: token not in refused and rules(token),
+            min_count=1,
+        )
+
+    if language.max_drift:
+        tokens = learn_within(base, language, BaseText(), language.max_drift, learn).tokens
+    else:
+        tokens = learn(frozenset())
     merged = merger(base, Vocabulary(tokens=tuple(tokens)), language)
     certificate = verify(merged.tokenizer, base, language=language, texts=texts, only=ASKED)
     characters = max(1, sum(map(len, texts)))

@@ -62,6 +62,7 @@ class Case:
 
     base, candidate: the two tokenizers.  folder: where the candidate was saved, None for a single file.
     scripts: the code point ranges whose text may change.  added_specials: special tokens that were asked for.
+    max_drift: of the lines of English, code and `base_text`, how many may change; 0 unless they share the script.
     target, other: texts with and without the scripts, beyond the built-in ones.
     rebuild: makes the candidate again from the same inputs, when that is known.
     weights: the models of base and candidate, when both have one.
@@ -72,6 +73,8 @@ class Case:
     folder: Path | None
     scripts: tuple[tuple[int, int], ...]
     added_specials: frozenset[str] = frozenset()
+    max_drift: float = 0.0
+    base_text: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
     rebuild: Callable[[], Tokenizer] | None = None
@@ -101,6 +104,8 @@ def verify(
     language: Language | None = None,
     added_specials: Sequence[str] = (),
     texts: Sequence[str] = (),
+    base_text: Sequence[str] = (),
+    max_drift: float | None = None,
     rebuild: Callable[[], Tokenizer] | None = None,
     weights: tuple[Checkpoint, Checkpoint] | None = None,
     only: Collection[str] = (),
@@ -110,6 +115,8 @@ def verify(
 
     language: whose scripts may change; guessed from the new tokens when it is not given.
     texts: further lines to compare on, of any language.
+    base_text: lines in the languages that the base knows, for a language that shares their script.
+    max_drift: how many of them may change, 0 to 1; the language's own when it is not given.
     rebuild: makes the candidate again from the same inputs, to compare the bytes.
     weights: the models of base and candidate; without them the checks of weights are left out.
     only: names of the checks to run, all of them by default.
@@ -125,6 +132,8 @@ def verify(
         )
     scripts = language.scripts if language else guess_scripts(candidate, base)
     case = Case(base, candidate, folder, scripts, frozenset(added_specials), rebuild=rebuild, weights=weights)
+    case.max_drift = max_drift if max_drift is not None else language.max_drift if language else 0.0
+    case.base_text = tuple(base_text)
     case.target = tuple(line for line in texts if case.owns(line))
     case.other = tuple(line for line in texts if not case.owns(line))
     if language:

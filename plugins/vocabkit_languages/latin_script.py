@@ -1,0 +1,61 @@
+"""Indonesian, Swahili, Vietnamese, Yoruba and Hausa: languages in the letters of English, and some of their own.
+
+No extension for them leaves all English text as it was; `max_drift` bounds how much of it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vocabkit import Language, hookimpl
+from vocabkit_languages.shared import BY_SPACES, compose, words
+
+# ASCII letters; those with marks, without × and ÷; the hooked letters of Hausa; those of Vietnamese, Yoruba.
+LATIN = (
+    (0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x02AF), (0x1E00, 0x1EFF),
+)  # fmt: skip
+# Tones that have no letter of their own: ẹ́ is two characters.
+TONES = (0x0300, 0x036F)
+
+
+def _language(code: str, name: str, native_name: str, sample: str, **more: object) -> Language:
+    options: dict[str, object] = {
+        "scripts": LATIN,
+        "native_name": native_name,
+        "normalize": compose,
+        "segment": words,
+        "segmenter": BY_SPACES,
+        "samples": (sample,),
+        "max_drift": 0.01,
+    }
+    return Language(code, name, **options | more)  # type: ignore[arg-type]
+
+
+LANGUAGES = (
+    _language(
+        "id", "Indonesian", "Bahasa Indonesia", "Bahasa Indonesia dipakai oleh banyak orang di banyak pulau.",
+        sample_corpus="wordfreq:id", neighbours=("en", "jv", "ms", "su"),
+    ),
+    _language(
+        "sw", "Swahili", "Kiswahili", "Kiswahili ni lugha inayozungumzwa na watu wengi wa Afrika ya Mashariki.",
+        neighbours=("en", "rw", "zu"),
+    ),
+    _language(
+        "vi", "Vietnamese", "Tiếng Việt", "Tiếng Việt được viết bằng chữ cái La-tinh với nhiều dấu.",
+        scripts=(*LATIN, TONES), sample_corpus="wordfreq:vi", neighbours=("en",),
+    ),
+    _language(
+        "yo", "Yoruba", "Yorùbá", "Èdè Yorùbá jẹ́ èdè tí ọ̀pọ̀ ènìyàn ń sọ.",
+        scripts=(*LATIN, TONES), neighbours=("en", "ha", "ig"),
+    ),
+    _language(
+        "ha", "Hausa", "Hausa", "Harshen Hausa yana da haruffa kamar ɓ, ɗ da ƙ.", neighbours=("en", "ff", "yo"),
+    ),
+)  # fmt: skip
+
+
+@hookimpl
+def register_languages(register: Callable[..., None]) -> None:
+    """Offer all five."""
+    for language in LANGUAGES:
+        register(language)
