@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from harness import save
-from vocabkit_languages.shared import BY_SPACES
 
 from vocabkit.cli.texts import read_base_text
 from vocabkit.corpus import count_spans, open_corpus
@@ -129,12 +128,16 @@ def measure(
         row["drift"] = next(check.detail for check in extended.certificate.checks if check.name == "G5")
     if language.segment:
         cut_lines = (piece for line in text.held_out for piece in language.segment(line))
-        # As they stand in a text: after a space, where words have spaces between them.
-        mark = base.preparer().mark if language.segmenter == BY_SPACES else ""
-        words = [f"{mark}{word}".encode() for word in cut_lines if len(word) > 1 and any(map(language.owns, word))]
-        whole = (sum(len(ids) == 1 for ids in tokenizer.encode_bare(words)) for tokenizer in both)
+        words = [word for word in cut_lines if len(word) > 1 and any(map(language.owns, word))]
+        whole = (sum(whole_words(tokenizer, words)) for tokenizer in both)
         row["whole_words"] = [round(number / max(1, len(words)), 3) for number in whole]
     return row
+
+
+def whole_words(tokenizer: Tokenizer, words: list[str]) -> list[bool]:
+    """Return which words are one token, after a space or without one."""
+    ways = (tokenizer.encode_bare([f"{mark}{w}".encode() for w in words]) for mark in ("", tokenizer.preparer().mark))
+    return [len(bare) == 1 or len(after) == 1 for bare, after in zip(*ways, strict=True)]
 
 
 if __name__ == "__main__":
