@@ -9,17 +9,35 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from support import ROOT
 
 from vocabkit import check_language, hookspecs
 from vocabkit.plugins import load_plugins
 
+# Chinese pages are written for their readers; what is typed is the same.
+TRANSLATED = [("README.md", "README.zh.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[tuple[str, list[str]]]:
+    """Return the language of each code block, and its lines without what is explained after two spaces."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(kind, [re.split(r" {2,}", line.strip())[0] for line in body.splitlines()]) for kind, body in found]
+
+
+def figures(text: str) -> set[str]:
+    """Return the numbers of two digits or more in the prose of a page."""
+    prose = re.sub(r"^```.*?^```$|`[^`]*`|\]\([^)]*\)", " ", text, flags=re.DOTALL | re.MULTILINE)
+    return set(re.findall(r"(?<![A-Za-z0-9.,-])\d[\d.,]*\d", prose))
+
 
 def test_the_tutorial_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    commands = [
-        line[2:] for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
-    ]
+    # The Chinese page has the same commands, see below.
+    commands = [line[2:] for kind, lines in blocks(read("docs/tutorial.md")) if kind == "console" for line in lines]
     assert len(commands) >= 6
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in commands:
@@ -33,6 +51,39 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_a_chinese_page_has_the_commands_of_the_english_one_in_their_order(english: str, chinese: str) -> None:
+    assert len(blocks(read(english))) >= 5
+    assert blocks(read(chinese)) == blocks(read(english))
+
+
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_a_chinese_page_claims_no_figure_of_its_own(english: str, chinese: str) -> None:
+    pages = [ROOT / "README.md", ROOT / "benchmarks" / "LOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    sources = [page for page in pages if not page.name.endswith(".zh.md")]
+    known = set().union(*(figures(page.read_text(encoding="utf-8")) for page in sources))
+    assert figures(read(english)) & figures(read(chinese))
+    assert not figures(read(chinese)) - known
+
+
+@pytest.mark.parametrize("pair", TRANSLATED)
+def test_pages_in_two_languages_lead_to_each_other_and_to_files_that_exist(pair: tuple[str, str]) -> None:
+    for name, other in (pair, pair[::-1]):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", read(name))
+        assert Path(other).name in links
+        assert not [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
+
+
+@pytest.mark.parametrize("chinese", [chinese for _, chinese in TRANSLATED])
+def test_chinese_pages_keep_to_chinese_typography(chinese: str) -> None:
+    prose = re.sub(r"^```.*?^```$", "", read(chinese), flags=re.DOTALL | re.MULTILINE)
+    # Code and links stand between spaces too; what is in them is not ours to space.
+    prose = re.sub(r"\]\([^)]*\)", "]", prose)
+    prose = re.sub(r"`[^`]*`", "code", prose)
+    assert not re.findall(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]", prose)
+    assert not re.findall(r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]", prose)
 
 
 def test_every_hook_is_documented() -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sentencepiece
 
 VOCABKIT = [sys.executable, "-m", "vocabkit"]
 
@@ -147,6 +148,17 @@ def test_a_recipe_reports_what_it_breaks(tmp_path: Path) -> None:
     assert "Certificate FAILED: G4, G5, G6, G7" in done.stdout
     assert "345 of 17,953 new tokens can never be produced" in done.stdout
     assert run("verify", str(tmp_path / "out"), "--against", str(base)).returncode == 1
+    # The examples of README.zh.md.
+    before, after = (
+        sentencepiece.SentencePieceProcessor(str(path)) for path in (base, tmp_path / "out/tokenizer.model")
+    )
+    assert before.encode("2023 breath", out_type=str) == ["▁", "2", "0", "2", "3", "▁breath"]
+    assert after.encode("2023 breath", out_type=str) == ["▁20", "23", "▁br", "eat", "h"]
+    for word in ("越来越", "意大利"):
+        assert not after.is_unknown(after.piece_to_id(word))
+        assert word not in after.encode(f"他{word}好", out_type=str)
+        halves = [(word[:cut], word[cut:]) for cut in range(1, len(word))]
+        assert all(any(after.is_unknown(after.piece_to_id(half)) for half in pair) for pair in halves)
 
 
 def test_an_existing_output_is_refused_before_any_work(corpus: Path, tmp_path: Path) -> None:

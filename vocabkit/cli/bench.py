@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vocabkit import console
-from vocabkit.cli import options
+from vocabkit.cli import bench_parity, options
 from vocabkit.cli.bench_model import init, perplexity
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
@@ -36,7 +36,8 @@ bench.add_command(perplexity)
 @click.argument("tokenizers", nargs=-1, required=True)
 @click.option("--text", multiple=True, metavar="TEXT", help="File in any corpus format; may be repeated.")
 @click.option("--lang", metavar="CODE", help="Use this language's evaluation text and segmenter.")
-@click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records.")
+@click.option("--field", default=None, help="Field of JSON Lines and Parquet records.  [default: text]")
+@bench_parity.parallel_texts
 @options.as_json
 @click.pass_obj
 def encode_length(
@@ -44,19 +45,35 @@ def encode_length(
     tokenizers: tuple[str, ...],
     text: tuple[str, ...],
     lang: str | None,
-    field: str,
+    field: str | None,
+    parallel: Path | None,
+    reference: str | None,
+    picture: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compare how many tokens texts take; ratios are to the first tokenizer.
 
+    With --parallel, DIR holds the same text in many languages, a file CODE.txt for each, and the figures are
+    premiums: tokens of a language's text in units of those of the English one.
+
     \b
-    Example:
+    Examples:
       vocabkit bench encode-length out ./Llama-3.2-1B --text held-out.txt
+      vocabkit bench encode-length ./Llama-3.2-1B out --parallel udhr --picture premium.png
     """
+    if parallel is not None:
+        if text or lang or field:
+            raise click.UsageError("--parallel brings its own texts; leave out --text, --lang and --field")
+        bench_parity.check(picture, len(tokenizers), force)
+        bench_parity.show(registry, _open_all(tokenizers), parallel, reference, picture, as_json)
+        return
+    if reference or picture or force:
+        raise click.UsageError("--reference, --picture and --force belong to --parallel; name its folder")
     from vocabkit.measure.encode_length import encode_length as measure
 
     opened = _open_all(tokenizers)
-    texts = _read_texts(registry, text, lang, field)
+    texts = _read_texts(registry, text, lang, field or "text")
     rows = measure(opened, texts, language=registry.language(lang) if lang else None)
     if as_json:
         console.result_json({"rows": [row.to_json() for row in rows]})
