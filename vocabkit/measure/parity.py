@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vocabkit.errors import BadTextError, VocabkitError
-from vocabkit.language import LATIN_SCRIPT, Language
+from vocabkit.language import Language
 from vocabkit.tokenizer.base import Tokenizer, chunks
 
 LINES_PER_BATCH = 4096
@@ -83,8 +83,6 @@ def name_of(code: str, languages: Mapping[str, Language]) -> str:
     """
     if code in languages:
         return languages[code].name
-    if code in LATIN_SCRIPT:
-        return LATIN_SCRIPT[code]
     primary, _, more = code.partition("-")
     if more and primary in languages:
         return f"{languages[primary].name} ({more})"
