@@ -14,8 +14,8 @@ ENGLISH = "en"
 # paragraphs, which hold no switch, show hardly any (docs/decisions.md).
 SWITCH_ENGLISH = 7.0
 SWITCH_NEIGHBOUR = 16.0
-# At this price more than every thirtieth paragraph of the UDHR in Hindi is said to hold Sanskrit, in Indonesian Malay,
-# in Marathi Konkani (benchmarks/code_switching.py).  Marathi and Nepali share formal words with Sanskrit as Hindi does.
+# At this price more than every thirtieth paragraph of the UDHR in Hindi is said to hold Sanskrit, in Indonesian
+# Malay, in Marathi Konkani (benchmarks/code_switching.py).  Marathi and Nepali share formal words with Sanskrit too.
 NOT_TOLD_APART = frozenset({("hi", "sa"), ("id", "ms"), ("mr", "gom"), ("mr", "sa"), ("ms", "id"), ("ne", "sa")})
 
 
