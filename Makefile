@@ -20,3 +20,4 @@ bench:            ## the claims, against their peers; results go to benchmarks/r
 	python benchmarks/learn.py
 	python benchmarks/compression.py
 	python benchmarks/bases.py
+	python benchmarks/code_switching.py

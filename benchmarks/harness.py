@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("vocabkit", "numpy", "tokenizers", "sentencepiece", "transformers", "bpe-continue")
+PACKAGES = ("vocabkit", "numpy", "tokenizers", "sentencepiece", "transformers", "bpe-continue", "py3langid")
 
 
 @dataclass(frozen=True)

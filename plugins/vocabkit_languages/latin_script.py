@@ -34,11 +34,11 @@ def _language(code: str, name: str, native_name: str, sample: str, **more: objec
 LANGUAGES = (
     _language(
         "id", "Indonesian", "Bahasa Indonesia", "Bahasa Indonesia dipakai oleh banyak orang di banyak pulau.",
-        sample_corpus="wordfreq:id", neighbours=("en", "jv", "ms", "su"),
+        sample_corpus="wordfreq:id", neighbours=("en", "ms"),
     ),
     _language(
         "sw", "Swahili", "Kiswahili", "Kiswahili ni lugha inayozungumzwa na watu wengi wa Afrika ya Mashariki.",
-        neighbours=("en", "rw", "zu"),
+        neighbours=("en",),
     ),
     _language(
         "vi", "Vietnamese", "Tiếng Việt", "Tiếng Việt được viết bằng chữ cái La-tinh với nhiều dấu.",
@@ -46,10 +46,10 @@ LANGUAGES = (
     ),
     _language(
         "yo", "Yoruba", "Yorùbá", "Èdè Yorùbá jẹ́ èdè tí ọ̀pọ̀ ènìyàn ń sọ.",
-        scripts=(*LATIN, TONES), neighbours=("en", "ha", "ig"),
+        scripts=(*LATIN, TONES), neighbours=("en",),
     ),
     _language(
-        "ha", "Hausa", "Hausa", "Harshen Hausa yana da haruffa kamar ɓ, ɗ da ƙ.", neighbours=("en", "ff", "yo"),
+        "ha", "Hausa", "Hausa", "Harshen Hausa yana da haruffa kamar ɓ, ɗ da ƙ.", neighbours=("en",),
     ),
 )  # fmt: skip
 

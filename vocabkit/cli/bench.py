@@ -11,6 +11,7 @@ import click
 
 from vocabkit import console
 from vocabkit.cli import bench_parity, options
+from vocabkit.cli.bench_answers import code_switching
 from vocabkit.cli.bench_model import init, perplexity
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
@@ -25,9 +26,10 @@ LEARN_SIZE = 1000
 
 @click.group()
 def bench() -> None:
-    """Measure tokenizers and models: how long texts get, how fast they are encoded, how well they are predicted."""
+    """Measure tokenizers, models and what these write: lengths, speeds, bits per byte, mixed languages."""
 
 
+bench.add_command(code_switching)
 bench.add_command(init)
 bench.add_command(perplexity)
 
