@@ -17,7 +17,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("copying", "files", "language"),
     ("manifest",),
-    ("hookspecs",),
+    ("guarded", "hookspecs"),
     ("plugins", "scaffold"),
     ("corpus", "tokenizer", "rows"),
     ("model",),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
+from third_party import Environment
 
 from vocabkit import check_language, hookspecs
 from vocabkit.plugins import load_plugins
@@ -84,6 +85,64 @@ def test_chinese_pages_keep_to_chinese_typography(chinese: str) -> None:
     prose = re.sub(r"`[^`]*`", "code", prose)
     assert not re.findall(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]", prose)
     assert not re.findall(r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]", prose)
+
+
+STORY = ROOT / "docs" / "writing-a-language-plugin.md"
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?( \+)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_the_story_of_a_language_plugin_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    environment, folder = Environment(tmp_path / "venv"), tmp_path
+    commands, written, not_run = 0, [], []
+    for kind, name, more, text in BLOCK.findall(STORY.read_text(encoding="utf-8")):
+        if kind != "console":
+            (folder / name).parent.mkdir(exist_ok=True)
+            with (folder / name).open("a" if more else "w", encoding="utf-8") as file:
+                file.write(f"\n\n{text}" if more else text)
+            written.append(name)
+            continue
+        if name == "not-run":
+            not_run += [line for line in text.splitlines() if line.startswith("$ ")]
+            continue
+        for command, shown in commands_of(text):
+            commands += 1
+            if command.startswith("cd "):
+                folder = folder / command[3:]
+                continue
+            done = environment.run("sh", "-c", command, cwd=folder)
+            printed = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+            is_said_to_fail = any(line.startswith(("error: ", "BROKEN: ")) for line in shown)
+            assert done.returncode == is_said_to_fail, f"{command}: {done.stdout}{done.stderr}"
+            for line in shown:
+                assert any(real.startswith(line.strip()) for real in printed), f"{command}: {line!r}: {printed}"
+    assert commands >= 20
+    assert written.count("vocabkit_dzongkha.py") == 4
+    # Only what leaves this machine is not run.
+    assert not_run == ["$ pip install twine", "$ twine upload dist/*"]
+
+
+def commands_of(block: str) -> list[tuple[str, list[str]]]:
+    """Return the commands of a console block, each with the lines that are shown below it."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(part.splitlines()[0], part.splitlines()[1:]) for part in parts]
+
+
+def test_every_fence_of_the_story_is_one_that_is_run() -> None:
+    text = STORY.read_text(encoding="utf-8")
+    assert text.count("```") == 2 * len(BLOCK.findall(text))
+    assert {kind for kind, *_ in BLOCK.findall(text)} == {"console", "python", "text"}
+    assert all(name for kind, name, *_ in BLOCK.findall(text) if kind != "console")
+
+
+def test_pages_about_plugins_name_each_other_and_links_lead_somewhere() -> None:
+    pages = [STORY, ROOT / "docs" / "plugins.md", ROOT / "plugins" / "vocabkit-tibetan" / "README.md"]
+    for page in pages:
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        assert links, page
+        for link in links:
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    assert "plugins.md" in pages[0].read_text(encoding="utf-8")
+    assert "writing-a-language-plugin.md" in pages[1].read_text(encoding="utf-8")
 
 
 def test_every_hook_is_documented() -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import types
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import pytest
@@ -104,6 +100,38 @@ def test_a_plugin_with_an_unknown_hook_breaks_nothing_after_it() -> None:
     assert "xx" in registry.languages
 
 
+@pytest.mark.parametrize(
+    ("name", "function"), [("mine", None), ("mine", "read"), (7, print)], ids=["nothing", "text", "number"]
+)
+def test_what_is_no_function_is_named(name: object, function: object) -> None:
+    class Readers:
+        @hookimpl
+        def register_corpus_readers(self, register: Callable[..., None]) -> None:
+            register(name, function)
+
+    registry = load_plugins({}, {"wrong": Readers()})
+    assert registry.plugins[-1].error == (
+        f"register_corpus_readers failed: TypeError: {name!r}, {function!r} is no name and function; "
+        f"register(name, function)"
+    )
+    assert set(registry.corpus_readers) == {"wordfreq", "hf"}
+
+
+def test_two_plugins_of_one_name_or_module_leave_the_first_as_it_was() -> None:
+    one, two = plugin(lambda r: r(language("xx"))), plugin(lambda r: r(language("yy")))
+    registry = load_plugins({}, {"chinese": two, "mine": one, "again": one})
+    errors = {plugin.name: plugin.error for plugin in registry.plugins}
+    assert errors["mine"] is None
+    assert errors["again"] == (
+        "cannot be registered: plugin 'mine' ((given)) has the same name or module; uninstall one of them"
+    )
+    assert errors["chinese"] is not None
+    assert errors["chinese"].startswith("cannot be registered: plugin 'chinese' (vocabkit 0.1.0) has the same name")
+    assert {"zh", "xx"} <= set(registry.languages)
+    assert "yy" not in registry.languages
+    assert "extend" in build_cli(registry).commands
+
+
 def test_a_plugin_that_exits_is_reported() -> None:
     def leave(register: Callable[..., None]) -> None:
         sys.exit(3)
@@ -125,6 +153,18 @@ def test_a_plugin_cannot_replace_a_command() -> None:
     )
 
 
+def test_what_is_no_command_is_named_and_taken_out() -> None:
+    class Commands:
+        @hookimpl
+        def register_commands(self, cli: click.Group) -> None:
+            cli.commands["wrong"] = print  # type: ignore[assignment]
+
+    registry = load_plugins({}, {"wrong": Commands()})
+    group = build_cli(registry)
+    assert "wrong" not in group.commands
+    assert registry.plugins[-1].error == f"register_commands failed: {print!r} is no command of click"
+
+
 def test_a_plugin_that_fails_is_reported_and_breaks_nothing_else() -> None:
     def fail(register: Callable[..., None]) -> None:
         raise RuntimeError("no dictionary found")
@@ -144,73 +184,6 @@ def test_a_plugin_adds_commands() -> None:
 
     group = build_cli(load_plugins({}, {"hello": Commands()}))
     assert {"hello", "extend"} <= set(group.commands)
-
-
-LANGUAGE_PLUGIN = """
-from vocabkit import Language, hookimpl
-
-@hookimpl
-def register_languages(register):
-    register(Language("{code}", "Test", ((0x0F00, 0x0FFF),), samples=("བོད་སྐད",), normalize={normalize}))
-"""
-
-
-def install(folder: Path, name: str, module: str) -> None:
-    """Put a real distribution on a path: a module and its entry point."""
-    (folder / f"vocabkit_{name}.py").write_text(module, encoding="utf-8")
-    info = folder / f"vocabkit_{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vocabkit-{name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[vocabkit]\n{name} = vocabkit_{name}\n")
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run vocabkit where the distributions in `folder` are installed too."""
-    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-m", "vocabkit", *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (
-            "import does_not_exist_at_all\n",
-            "cannot be imported: ModuleNotFoundError: No module named 'does_not_exist",
-        ),
-        ("import sys\nsys.exit('no')\n", "cannot be imported: SystemExit: no"),
-        ("syntax error\n", "cannot be imported: SyntaxError"),
-        (LANGUAGE_PLUGIN.format(code="zh", normalize=None), "language 'zh' is offered by both plugin "),
-    ],
-)
-def test_a_broken_installed_plugin_is_named_and_breaks_nothing_else(tmp_path: Path, module: str, reason: str) -> None:
-    install(tmp_path, "broken", module)
-    listed = run(tmp_path, "plugins")
-    assert listed.returncode == 1
-    assert "broken (vocabkit-broken 1.0)" in listed.stdout
-    assert f"BROKEN: {reason}" in listed.stdout
-    others = run(tmp_path, "languages", "--json")
-    assert others.returncode == 0
-    assert {"bo", "zh"} <= {row["code"] for row in json.loads(others.stdout)}
-
-
-def test_a_normaliser_that_loses_text_is_named_where_it_would_be_used(tmp_path: Path) -> None:
-    install(tmp_path, "lossy", LANGUAGE_PLUGIN.format(code="xx", normalize="lambda text: ''"))
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("བོད་སྐད་ བོད་སྐད་ བོད་སྐད་\n" * 20, encoding="utf-8")
-    arguments = ("learn", "--lang", "xx", "--corpus", str(corpus), "--size", "5", "-o")
-    failed = run(tmp_path, *arguments, str(tmp_path / "one"), "--normalize")
-    assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith("error: language 'xx': normalize loses letters of ")
-    assert "Traceback" not in failed.stderr
-    assert run(tmp_path, *arguments, str(tmp_path / "two")).returncode == 0
-    assert run(tmp_path, "plugins").returncode == 0
 
 
 def test_chinese_keeps_the_contract(registry: Registry) -> None:
@@ -253,3 +226,24 @@ def test_check_language_says_what_is_wrong(change: dict[str, object], message: s
     check_language(language("bo"))
     with pytest.raises(VocabkitError, match=message):
         check_language(replace(language("bo"), **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"code": 7}, "language 7: code is 7; it must be text"),
+        ({"native_name": None}, "native_name is None; it must be text"),
+        ({"samples": "བོད"}, 'samples is .བོད.; it must be a tuple of text, as in ("one",)'),
+        ({"neighbours": ("bo", 1)}, "neighbours is .*; it must be a tuple of text"),
+        ({"scripts": (0x0F00, 0x0FFF)}, r"scripts is \(3840, 4095\); it must be a tuple of pairs of code points"),
+        ({"scripts": [(0x0F00, 0x0FFF)]}, "scripts is .*; it must be a tuple of pairs"),
+        ({"normalize": "NFC"}, "normalize is 'NFC'; it must be a function of text"),
+        ({"sample_corpus": 1}, "sample_corpus is 1; it must be what --corpus takes, or None"),
+        ({"max_token_length": 0}, "max_token_length is 0; it must be a number of characters"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_where_it_is_given(change: dict[str, object], message: str) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(VocabkitError, match=message.replace('("one",)', r"\(\"one\",\)")):
+        replace(language("bo"), **change)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 VocabkitError            anything a user can mend; printed as one line, exit code 1
 ├── UnknownNameError     a language, merger, reader or recipe that is not installed
+├── PluginError          what a plugin offers, and raised something unexpected when it was used
 ├── BadTextError         text that cannot be read under the chosen policy
 ├── TokenizerError       a tokenizer that cannot be opened, extended or written
 └── CheckpointError      weights that cannot be read, extended or written
@@ -31,6 +32,10 @@ class UnknownNameError(VocabkitError):
         self.name = name
 
 
+class PluginError(VocabkitError):
+    """Code of a plugin that raised something unexpected; the message names the plugin and the exception."""
+
+
 class BadTextError(VocabkitError):
     """Text that is not valid under `--on-bad-text error`, with its file and offset."""
 
@@ -41,3 +46,9 @@ class TokenizerError(VocabkitError):
 
 class CheckpointError(VocabkitError):
     """A model's weights or config that cannot be read, understood, extended or written."""
+
+
+def described(error: BaseException) -> str:
+    """Return an exception of somebody else's code on one short line: "KeyError: 'lost'"."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}" if text else type(error).__name__

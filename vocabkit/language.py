@@ -7,7 +7,34 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from vocabkit.errors import VocabkitError
+from vocabkit.errors import VocabkitError, described
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: object) -> bool:
+    # A text is a sequence of texts as well, and `samples=("one")` is one.
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_ranges(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair) for pair in value
+    )
+
+
+# Names of fields, what must hold of their values, and how that is said.
+FIELD_KINDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("code name native_name punctuation segmenter evaluation_text learner merger initializer", _is_text, "text"),
+    ("samples neighbours", _is_list_of_text, 'a tuple of text, as in ("one",)'),
+    ("scripts", _is_ranges, "a tuple of pairs of code points, as in ((0x0F00, 0x0FFF),)"),
+    ("normalize segment variants", lambda value: value is None or callable(value), "a function of text"),
+    ("sample_corpus", lambda value: value is None or _is_text(value), "what --corpus takes, or None"),
+    ("max_drift", lambda value: isinstance(value, int | float) and 0 <= value <= 1, "a share, 0.01 for 1 %"),
+    ("max_token_length", lambda value: isinstance(value, int) and value > 0, "a number of characters"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,31 @@ class Language:
     native_name: str = ""
     neighbours: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise VocabkitError for a field of another kind: whoever lists the languages would stumble over it."""
+        for names, holds, wanted in FIELD_KINDS:
+            for name in names.split():
+                value = getattr(self, name)
+                if not holds(value):
+                    raise VocabkitError(f"language {self.code!r}: {name} is {repr(value)[:80]}; it must be {wanted}")
+
+    def run(self, name: str, text: str) -> Any:
+        """Return what the plugin's function `name` makes of a text: text, or a list for `segment` and `variants`.
+
+        Raises VocabkitError with the language's name when the function raises, or returns something else.
+        """
+        try:
+            result = getattr(self, name)(text)
+            result = list(result) if name == "variants" else result
+        except Exception as error:
+            what = f"{name} fails on {_short(text)} with {described(error)}"
+            raise VocabkitError(f"language {self.code!r}: {what}") from error
+        holds, wanted = (_is_text, "text") if name == "normalize" else (_is_list_of_text, "a list of text")
+        if not holds(result):
+            what = f"{name} gives {repr(result)[:80]} for {_short(text)}; it must return {wanted}"
+            raise VocabkitError(f"language {self.code!r}: {what}")
+        return result
+
     def owns(self, character: str) -> bool:
         """Return whether `character` belongs to the language's scripts."""
         code_point = ord(character)
@@ -74,7 +126,6 @@ def check_language(language: Language) -> None:
     english = "".join(c for c in map(chr, range(128)) if language.owns(c))
     shared = f"scripts hold {english!r}, which English is written with; leave ASCII out, or set max_drift to 0.01"
     require(not english or language.max_drift > 0, shared)
-    require(0 <= language.max_drift <= 1, f"max_drift is {language.max_drift}; it is a share, 0.01 for 1 %")
     require(bool(language.samples), "give at least one sample sentence in `samples`")
     for text in language.samples:
         require(any(language.owns(c) for c in text), f"sample {text!r} has no character of the declared scripts")
@@ -86,27 +137,18 @@ def check_language(language: Language) -> None:
         require(bool(language.segmenter), "name the segmenter and its version in `segmenter`")
     for text in texts:
         if language.normalize:
-            once = _run(language, "normalize", language.normalize, text)
-            require(isinstance(once, str), f"normalize gives {once!r} for {text!r}; it must return text")
+            once = language.run("normalize", text)
             require(_letters(once) >= _letters(text), f"normalize loses letters of {text!r}")
-            again = _run(language, "normalize", language.normalize, once)
-            require(again == once, f"normalize is not idempotent on {text!r}")
+            require(language.run("normalize", once) == once, f"normalize is not idempotent on {text!r}")
         if language.segment:
-            pieces = _run(language, "segment", language.segment, text)
-            is_list = isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)
-            require(is_list, f"segment gives {pieces!r} for {text!r}; it must return a list of text")
-            require("".join(pieces) == text, f"segment loses or invents text in {text!r}")
-
-
-def _run(language: Language, name: str, function: Callable[[str], Any], text: str) -> Any:
-    """Call a plugin's function; whatever it raises is said with the language's name."""
-    try:
-        return function(text)
-    except Exception as error:
-        what = f"{name} fails on {text!r} with {type(error).__name__}: {error}"
-        raise VocabkitError(f"language {language.code!r}: {what}") from error
+            require("".join(language.run("segment", text)) == text, f"segment loses or invents text in {text!r}")
 
 
 def _letters(text: str) -> int:
     """Return how many letters `text` has when ligatures and syllables are taken apart: "ﻼ" has two."""
     return sum(unicodedata.category(c) in ("Lu", "Ll", "Lo") for c in unicodedata.normalize("NFKD", text))
+
+
+def _short(text: str) -> str:
+    """Return the beginning of `text`, as it would be written in Python: a corpus comes in blocks of a megabyte."""
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."

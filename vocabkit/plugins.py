@@ -22,6 +22,7 @@ import pluggy
 
 from vocabkit import hookspecs
 from vocabkit.errors import UnknownNameError, VocabkitError
+from vocabkit.guarded import guard_command, guarded
 from vocabkit.language import Language
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ Offered = TypeVar("Offered")
 
 GROUP = "vocabkit"
 CORE = "core"
+CORE_MODULE = "vocabkit.core_plugin"
 
 
 @dataclass
@@ -43,6 +45,9 @@ class Plugin:
     version: str
     offers: list[str] = field(default_factory=list)
     error: str | None = None
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({f'{self.distribution} {self.version}'.strip()})"
 
 
 @dataclass
@@ -81,7 +86,10 @@ class Registry:
             if plugin.error is None:
                 known = dict(cli.commands)
                 self._call(plugin, "register_commands", cli=cli)
-                plugin.offers += [f"command {name}" for name in cli.commands if name not in known]
+                added = {name: command for name, command in cli.commands.items() if name not in known}
+                plugin.offers += [f"command {name}" for name in added]
+                if plugin.module != CORE_MODULE:
+                    _guard_commands(cli, plugin, added)
                 for name, command in known.items():
                     if cli.commands.get(name) is not command:
                         cli.commands[name] = command
@@ -169,6 +177,18 @@ def _refuse(message: str, *arguments: object, **options: object) -> NoReturn:
     raise DuplicateNameError(message)
 
 
+def _guard_commands(cli: click.Group, plugin: Plugin, added: Mapping[str, object]) -> None:
+    """Guard what `plugin` added; what is no command would break `vocabkit --help`, and is taken out again."""
+    import click
+
+    for name, command in added.items():
+        if isinstance(command, click.Command):
+            guard_command(command, f"command {name!r} of {plugin}", plugin.module)
+        else:
+            del cli.commands[name]
+            plugin.error = f"register_commands failed: {command!r} is no command of click"
+
+
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
@@ -188,7 +208,7 @@ def _run_file(path: Path) -> object:
 
 
 def _chosen(environ: Mapping[str, str]) -> list[EntryPoint]:
-    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name != CORE, point.name))
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.value != CORE_MODULE, point.name))
     limit = environ.get("VOCABKIT_PLUGINS")
     if limit is None:
         return found
@@ -201,6 +221,11 @@ def _chosen(environ: Mapping[str, str]) -> list[EntryPoint]:
 
 def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
     registry.plugins.append(plugin)
+    # pluggy would refuse both, with a list of everything that it knows.
+    if registry._manager.has_plugin(plugin.name) or registry._manager.is_registered(loaded):
+        taken = next(p for p in registry.plugins if plugin.name == p.name or plugin.module == p.module)
+        plugin.error = f"cannot be registered: {taken} has the same name or module; uninstall one of them"
+        return
     try:
         registry._manager.register(loaded, name=plugin.name)
         registry._manager.check_pending()
@@ -228,6 +253,13 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         table[name] = thing
         plugin.offers.append(offer)
 
+    def keep_function(kind: str, table: dict[str, Any], name: str, function: Any) -> None:
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(f"{name!r}, {function!r} is no name and function; register(name, function)")
+        # What our own functions raise unexpectedly is a bug, and keeps its traceback.
+        own = plugin.module == CORE_MODULE
+        keep(kind, table, name, function if own else guarded(function, f"{kind} {name!r} of {plugin}", plugin.module))
+
     def keep_language(language: Language) -> None:
         if not isinstance(language, Language):
             raise TypeError(f"{language!r} is no Language; register(Language(...))")
@@ -242,4 +274,4 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
     )
     for kind, table, hook in tables:
         if plugin.error is None:
-            registry._call(plugin, hook, register=partial(keep, kind, table))
+            registry._call(plugin, hook, register=partial(keep_function, kind, table))

@@ -40,6 +40,10 @@ test = ["pytest"]
 
 [tool.hatch.build.targets.wheel]
 only-include = ["{module}.py"]
+
+# What `pip install -e .` puts on the path: this folder, so that a change to the module counts at once.
+[tool.hatch.build]
+dev-mode-dirs = ["."]
 """
 
 MODULE = '''\

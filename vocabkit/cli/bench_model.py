@@ -210,7 +210,7 @@ def _candidates(
     from vocabkit.measure.inits import Candidate
     from vocabkit.rows.distinct import repeated_rows
     from vocabkit.rows.dtypes import rounded
-    from vocabkit.vocabulary.requests import Requests
+    from vocabkit.vocabulary.requests import Requests, rows_by
 
     requests = Requests(checkpoint, base, tokenizer, added)
     for name in names:
@@ -218,7 +218,7 @@ def _candidates(
         for seed in range(seeds):
             rows, equal, options, begun = {}, 0, how(name, seed), time.process_time()
             for tensor, _, request in requests.of(options, progress):
-                rows[request.role] = np.asarray(options.initializer(request), np.float32)
+                rows[request.role] = rows_by(options, request)
                 width = tensor.tensor.shape[1]
                 equal += len(repeated_rows(rounded(rows[request.role][:, :width], tensor.dtype, tensor.name)))
             seconds = time.process_time() - begun

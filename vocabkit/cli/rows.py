@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def row_options(
         seed,
         given,
         lines if opened else None,
-        language.variants,
+        partial(language.run, "variants") if language.variants else None,
         model or lru_cache(1)(lambda: load_model(checkpoint.folder)),
     )
 

@@ -123,6 +123,8 @@ class Corpus:
 
     def _checked(self, name: str, texts: Iterable[Any]) -> Iterator[Text]:
         """Yield what a plugin gave, held to the rules that our own readers keep."""
+        if not isinstance(texts, Iterable):
+            raise VocabkitError(f"{name} gave {texts!r:.80}; its reader must yield Text with a positive weight")
         for text in texts:
             if not isinstance(text, Text) or text.weight < 1:
                 raise VocabkitError(f"{name} gave {text!r:.80}; its reader must yield Text with a positive weight")

@@ -105,7 +105,7 @@ def _measure(
 def _words(lines: Sequence[str], language: Language | None) -> list[str]:
     if language is None or language.segment is None:
         return []
-    return [word for line in lines for word in language.segment(line) if _WORD.search(word)]
+    return [word for line in lines for word in language.run("segment", line) if _WORD.search(word)]
 
 
 def _single(tokenizer: Tokenizer, words: Sequence[str]) -> float:

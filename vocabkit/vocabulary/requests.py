@@ -41,6 +41,24 @@ class RowOptions:
     model: Callable[[], Any] | None = None
 
 
+def rows_by(how: RowOptions, request: RowRequest) -> NDArray[np.float32]:
+    """Return the rows that the initialiser makes, [M, width].
+
+    Raises CheckpointError when it gives something else: an initialiser may be anybody's.
+    """
+    made = how.initializer(request)
+    expected = (len(request), request.old.shape[1])
+    try:
+        rows = np.asarray(made, np.float32)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"--init {how.name} made no rows ({error}); it must return {expected} numbers"
+        ) from error
+    if rows.shape != expected:
+        raise CheckpointError(f"--init {how.name} made rows of shape {rows.shape}, not {expected}")
+    return rows
+
+
 class Requests:
     """The new tokens of `tokenizer`, and the matrices of `checkpoint` that get rows for them.
 

@@ -47,7 +47,7 @@ class SpanCutter:
         starts: `text` begins a document (else it goes on with one).  lines: so does every line of it.
         """
         if self.language.normalize:
-            text = self.language.normalize(text)
+            text = self.language.run("normalize", text)
         return self._pattern.findall(self.preparer(text, starts, lines))
 
     @cached_property

@@ -15,7 +15,7 @@ from vocabkit.rows.dtypes import rounded
 from vocabkit.rows.request import RowRequest
 from vocabkit.rows.surgery import NewRows, extend_checkpoint
 from vocabkit.tokenizer.base import NewToken, Tokenizer
-from vocabkit.vocabulary.requests import Requests, RowOptions
+from vocabkit.vocabulary.requests import Requests, RowOptions, rows_by
 
 # Bytes that no UTF-8 text holds: their tokens were never produced in training, and were pushed down everywhere.
 NEVER_IN_TEXT = (0xC0, 0xC1, *range(0xF5, 0x100))
@@ -74,10 +74,7 @@ def _made(
     tensor: RowTensor, bias: RowTensor | None, request: RowRequest, never: Sequence[int], how: RowOptions
 ) -> tuple[dict[str, NewRows], int]:
     """Make one matrix's rows, in a function of its own so that what they were made of is gone before the next."""
-    old, expected = request.old, (len(request), request.old.shape[1])
-    made = np.asarray(how.initializer(request), np.float32)
-    if made.shape != expected:
-        raise CheckpointError(f"--init {how.name} made rows of shape {made.shape}, not {expected}")
+    old, made = request.old, rows_by(how, request)
     padding = old[np.asarray(never)].mean(0) if never else old.mean
     width = tensor.tensor.shape[1]
     cast, told_apart = made_distinct(made[:, :width], tensor.dtype, old.rms, how.seed, tensor.name)
