@@ -4,6 +4,7 @@ VocabkitError            anything a user can mend; printed as one line, exit cod
 ├── UnknownNameError     a language, merger, reader or recipe that is not installed
 ├── PluginError          what a plugin offers, and raised something unexpected when it was used
 ├── BadTextError         text that cannot be read under the chosen policy
+├── TooLittleTextError   a corpus that supports fewer tokens than asked for
 ├── TokenizerError       a tokenizer that cannot be opened, extended or written
 └── CheckpointError      weights that cannot be read, extended or written
 
@@ -38,6 +39,14 @@ class PluginError(VocabkitError):
 
 class BadTextError(VocabkitError):
     """Text that is not valid under `--on-bad-text error`, with its file and offset."""
+
+
+class TooLittleTextError(VocabkitError):
+    """A corpus that supports only `supported` tokens."""
+
+    def __init__(self, message: str, supported: int) -> None:
+        super().__init__(message)
+        self.supported = supported
 
 
 class TokenizerError(VocabkitError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vocabkit.cli.advise import advise
 from vocabkit.cli.bench import bench
 from vocabkit.cli.chat import chat
 from vocabkit.cli.diff import diff
@@ -20,7 +21,8 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, export, bench, languages, plugins,
+    advise, extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, export, bench, languages,
+    plugins,
 )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from vocabkit import console
 from vocabkit.cli.options import default_workers
-from vocabkit.errors import VocabkitError
+from vocabkit.errors import TooLittleTextError, VocabkitError
 from vocabkit.language import Language, check_language
 from vocabkit.plugins import Registry
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary.vocabulary_file import Vocabulary
 
 if TYPE_CHECKING:
+    from vocabkit.corpus.held_out import HeldOut
     from vocabkit.vocabulary.drift import BaseText
 
 
@@ -95,10 +96,14 @@ def learn_vocabulary(
     options: LearningOptions,
     progress: console.Progress,
     base_text: BaseText,
+    *,
+    apart: HeldOut | None = None,
+    or_fewer: bool = False,
 ) -> tuple[Vocabulary, list[Path]]:
     """Return the vocabulary learned from the corpus, and the files that were read.
 
     base_text: what is to stay as it is where the language shares its script.
+    apart: keeps lines of the corpus that are not learned from.  or_fewer: learn as many as the corpus supports.
     """
     from vocabkit.corpus import count_spans, open_corpus
     from vocabkit.vocabulary.drift import learn_within
@@ -113,7 +118,7 @@ def learn_vocabulary(
     corpus = open_corpus(specs, registry=registry, field=options.field, on_bad_text=options.on_bad_text)
     progress.step(f"Reading {', '.join(specs)}")
     counted = count_spans(
-        corpus,
+        apart(corpus) if apart else corpus,
         SpanCutter(base.preparer(), language, options.normalize),
         workers=options.workers or default_workers(),
         max_memory=options.max_memory,
@@ -128,7 +133,7 @@ def learn_vocabulary(
         )
     progress.step(f"Learning {size:,} tokens")
 
-    def learn(refused: frozenset[bytes]) -> list[NewToken]:
+    def learn(refused: frozenset[bytes], size: int = size) -> list[NewToken]:
         found: list[NewToken] = registry.learner(language.learner)(
             base,
             language,
@@ -142,9 +147,17 @@ def learn_vocabulary(
         )
         return found
 
+    def attempt(refused: frozenset[bytes]) -> list[NewToken]:
+        try:
+            return learn(refused)
+        except TooLittleTextError as error:
+            if not or_fewer or not error.supported:
+                raise
+            return learn(refused, error.supported)
+
     if not language.max_drift:
-        return Vocabulary(tokens=tuple(learn(frozenset()))), corpus.files
-    bounded = learn_within(base, language, base_text, language.max_drift, learn)
+        return Vocabulary(tokens=tuple(attempt(frozenset()))), corpus.files
+    bounded = learn_within(base, language, base_text, language.max_drift, attempt)
     console.note(
         f"note: {bounded.refused:,} tokens of the base's own text were not learned, so that at most "
         f"{language.max_drift:.2%} of its lines change"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from vocabkit.errors import VocabkitError
+from vocabkit.errors import TooLittleTextError, VocabkitError
 from vocabkit.language import Language
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary.continued_bpe import learn_merges
@@ -31,7 +31,7 @@ def learn(
     max_length: characters in a token, the word-boundary mark not counted.
     bridges: whether beginnings of characters may be learned where the base spells a character with three tokens.
     refused: tokens that may not be learned, nor be parts of others.
-    Raises VocabkitError when the spans do not support that many tokens.
+    Raises TooLittleTextError when the spans do not support that many tokens.
     """
     if not spans:
         raise VocabkitError(
@@ -49,8 +49,9 @@ def learn(
     )
     if len(learned) < size:
         more = ", or allow more with --max-drift" if refused else ""
-        raise VocabkitError(
+        raise TooLittleTextError(
             f"the corpus supports only {len(learned):,} of the {size:,} tokens asked for (each must occur at least "
-            f"{min_count} times); use --size {len(learned)} or add text with --corpus{more}"
+            f"{min_count} times); use --size {len(learned)} or add text with --corpus{more}",
+            len(learned),
         )
     return learned

@@ -29,15 +29,16 @@ def english_lines() -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line.strip())
 
 
-def prose_of(words: Mapping[str, int], number: int = 20_000) -> tuple[str, ...]:
+def prose_of(words: Mapping[str, int], number: int = 20_000, glue: str = " ") -> tuple[str, ...]:
     """Return lines of words as frequent as in `words`: what a list of words says of running text.
 
-    words: word -> count.  number: lines.
+    words: word -> count.  number: lines.  glue: what stands between two words.
     """
     generator = random.Random(SEED)
     chosen = iter(generator.choices(list(words), list(words.values()), k=number * WORDS_IN_A_LINE))
-    lines = (" ".join(islice(chosen, WORDS_IN_A_LINE)) for _ in range(number))
-    return tuple(line[:1].upper() + line[1:] + "." for line in lines)
+    lines = (glue.join(islice(chosen, WORDS_IN_A_LINE)) for _ in range(number))
+    stripped = (line.strip() for line in lines)
+    return tuple(line[:1].upper() + line[1:] + "." for line in stripped)
 
 
 @cache

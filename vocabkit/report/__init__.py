@@ -1,0 +1,1 @@
+"""What to tell a user who decides: costs, advice."""
