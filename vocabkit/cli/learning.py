@@ -28,6 +28,7 @@ class LearningOptions:
     on_bad_text: str
     workers: int | None
     max_memory: int
+    pretokenizer: str
 
     def to_manifest(self, language: Language) -> dict[str, object]:
         """Return what decides the result; workers and memory do not, unless the memory bound is reached."""
@@ -39,6 +40,7 @@ class LearningOptions:
             "normalize": self.normalize,
             "field": self.field,
             "on_bad_text": self.on_bad_text,
+            "pretokenizer": self.pretokenizer,
         }
 
 
@@ -87,4 +89,4 @@ def learn_vocabulary(
         bridges=options.bridges,
         progress=lambda done: progress.count(done, size),
     )
-    return Vocabulary(tokens=tuple(tokens)), corpus.files
+    return Vocabulary(tokens=tuple(tokens), pretokenizer=options.pretokenizer), corpus.files

@@ -51,6 +51,10 @@ def learning(command: Command) -> Command:
         click.option("--max-length", type=click.IntRange(1), default=None, help="Longest token, in characters."),
         click.option("--min-count", type=click.IntRange(1), default=2, show_default=True, help="Rarest token."),
         click.option("--bridges/--no-bridges", default=True, help="Learn beginnings of characters where needed."),
+        click.option(
+            "--pretokenizer", type=click.Choice(["keep", "extend"]), default="keep", show_default=True,
+            help="extend: a byte-level base that cuts words of the language keeps them in one piece.",
+        ),
         click.option("--normalize", is_flag=True, help="Apply the language's normalisation to the corpus."),
         click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records."),
         click.option(

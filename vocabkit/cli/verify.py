@@ -60,6 +60,7 @@ def verify(
             added_specials=manifest.get("added_special", []),
             texts=lines,
             weights=open_weights(candidate, base),
+            pretokenizer=manifest.get("pretokenizer", "keep"),
             progress=progress.step,
         )
     if as_json:
