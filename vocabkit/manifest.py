@@ -13,7 +13,7 @@ from vocabkit.errors import VocabkitError
 from vocabkit.files import MANIFEST, sha256
 
 XXH3 = "xxh3_128:"
-INHERITED = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "template")
+INHERITED = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "pretokenizer", "template")
 LIBRARIES = ("vocabkit", "numpy", "sentencepiece", "tokenizers")
 
 

@@ -18,7 +18,6 @@ from tiny_models import SHAPE
 
 from vocabkit.cli.export import export, probe_texts
 from vocabkit.errors import CheckpointError, TokenizerError, VocabkitError
-from vocabkit.files import MANIFEST
 from vocabkit.infer.gguf import architectures
 from vocabkit.infer.gguf.pre_tokenizers import DIGITS, GPT2, PRE_TOKENIZERS, PreTokenizer, pre_tokenizer_of
 from vocabkit.language import Language
@@ -26,6 +25,7 @@ from vocabkit.manifest import write_manifest
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.rows.surgery import NewRows, extend_checkpoint
 from vocabkit.tokenizer import open_tokenizer
+from vocabkit.tokenizer.widen import GPT2_PATTERN, word_pattern
 from vocabkit.vocabulary import probes
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.learn import learn
@@ -35,6 +35,12 @@ from vocabkit.vocabulary.spans import SpanCutter
 gguf = pytest.importorskip("gguf")
 NEW = 300
 PREFIXED = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}
+SPLIT = {"type": "Split", "behavior": "Isolated", "invert": False}
+HINDI = {"pattern": {"Regex": f"{word_pattern(((0x900, 0x97F),), ' ?')}|{GPT2_PATTERN}"}}
+WIDENED = {
+    "type": "Sequence",
+    "pretokenizers": [SPLIT | HINDI, PREFIXED | {"add_prefix_space": False, "use_regex": False}],
+}
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
@@ -245,7 +251,7 @@ def changed(model: Path, folder: Path, name: str, change: Callable[[Any], None])
         ("byte-level", "tokenizer.json", {"pre_tokenizer": PREFIXED},
          r"no pre-tokenizer of llama\.cpp is known to cut as .*ByteLevel.*; name one with --pre NAME"),
         ("byte-level", "tokenizer.json", {"normalizer": {"type": "Lowercase"}}, "changes text by Lowercase"),
-        ("byte-level", MANIFEST, {"pretokenizer": "extended"}, "the pre-tokenizer of .* was extended"),
+        ("byte-level", "tokenizer.json", {"pre_tokenizer": WIDENED}, "the pre-tokenizer of .* was extended"),
         ("byte-level", "tokenizer_config.json", {"eos_token": None}, None),
         ("mini", "config.json", {"model_type": "gemma"}, "of type 'gemma', and GGUF is written of"),
         ("mini", "config.json", {"quantization_config": {"bits": 4}}, "is quantised already"),
@@ -273,6 +279,9 @@ def test_what_llama_cpp_cannot_run_is_refused(
         message = "nothing says which token ends a text"
     with pytest.raises((CheckpointError, TokenizerError), match=message):
         write(folder, tmp_path / "model.gguf")
+    if change.get("pre_tokenizer") == WIDENED:
+        with pytest.raises(TokenizerError, match=message):
+            write(folder, tmp_path / "model.gguf", pre="gpt-2")
     assert not (tmp_path / "model.gguf").exists()
 
 

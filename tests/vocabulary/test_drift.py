@@ -23,7 +23,7 @@ from vocabkit.vocabulary.spans import SpanCutter
 
 # Enough words for whatever English is needed, as often as a list of words says.
 WORDS = {"the": 600, "of": 300, "women": 9, "panda": 4, "banyan": 3, "orang": 2, "sudan": 2, "batik": 1, "meng": 1}
-OPTIONS = LearningOptions((), None, 2, True, None, (), False, "text", "skip", 1, 1 << 30)
+OPTIONS = LearningOptions((), None, 2, True, None, (), False, "text", "skip", 1, 1 << 30, "keep")
 
 
 @pytest.fixture(params=["sentencepiece", "byte-level"])

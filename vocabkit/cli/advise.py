@@ -104,6 +104,7 @@ def measure(
 ) -> tuple[list[Size], str]:
     """Return what each size would bring and cost, and what it was measured on."""
     from vocabkit.cli.learning import learn_vocabulary, read_protected
+    from vocabkit.cli.pretokenizer import start_from
     from vocabkit.corpus.held_out import HeldOut
     from vocabkit.report.advise import size_of
     from vocabkit.vocabulary.checks import padded_rows
@@ -111,6 +112,7 @@ def measure(
 
     apart = HeldOut()
     kept = read_protected(registry, language, chosen)
+    tokenizer = start_from(registry, tokenizer, language, chosen).tokenizer
     vocabulary, _ = learn_vocabulary(
         registry, tokenizer, language, max_size, chosen, progress, kept, apart=apart, or_fewer=True
     )

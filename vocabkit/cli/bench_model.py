@@ -133,6 +133,7 @@ def init(
       vocabkit bench init ./Llama-3.2-1B --lang zh --corpus books/ --text held-out.zh.txt --text held-out.en.txt
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
+    from vocabkit.cli.pretokenizer import start_from
     from vocabkit.cli.rows import AUTO, RowChoice, row_options
     from vocabkit.measure.inits import measure_inits
     from vocabkit.model.load import load_model
@@ -153,9 +154,11 @@ def init(
         if vocabulary:
             new = read_vocabulary(vocabulary)
             new = new.first(size) if size else new
+            start = start_from(registry, base, language, chosen, new).tokenizer
         else:
-            new, _ = learn_vocabulary(registry, base, language, size or DEFAULT_SIZE, chosen, progress, kept)
-        merged = registry.merger(language.merger if new.pieces is None else "bridge")(base, new, language)
+            start = start_from(registry, base, language, chosen).tokenizer
+            new, _ = learn_vocabulary(registry, start, language, size or DEFAULT_SIZE, chosen, progress, kept)
+        merged = registry.merger(language.merger if new.pieces is None else "bridge")(start, new, language)
         progress.step(f"Loading {model}")
         loaded = load_model(_folder(model), device=device, dtype=dtype)
 
@@ -172,7 +175,7 @@ def init(
                 model=lambda: loaded,
             )
 
-        candidates = _candidates(names, seeds, how, checkpoint, base, merged.tokenizer, merged.added, progress.step)
+        candidates = _candidates(names, seeds, how, checkpoint, start, merged.tokenizer, merged.added, progress.step)
         scores = measure_inits(
             loaded, base, merged.tokenizer, texts, candidates, context=context, progress=progress.step
         )

@@ -13,6 +13,7 @@ from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
+    from vocabkit.cli.pretokenizer import Start
     from vocabkit.language import Language
     from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import Tokenizer
@@ -78,6 +79,7 @@ def extend(
       vocabkit extend --lang zh --base tokenizer.model --vocabulary other.model -o out
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
+    from vocabkit.cli.pretokenizer import start_from
     from vocabkit.cli.rows import RowChoice, row_options
     from vocabkit.tokenizer import open_tokenizer
     from vocabkit.vocabulary.extend import extend as run
@@ -114,9 +116,11 @@ def extend(
             new = new if size is None else _first(new, size)
             inputs = [] if new.source is None else [new.source]
             arguments |= {"vocabulary": str(vocabulary)}
+            start = start_from(registry, tokenizer, language, chosen, new)
         else:
+            start = start_from(registry, tokenizer, language, chosen)
             new, inputs = learn_vocabulary(
-                registry, tokenizer, language, size or DEFAULT_SIZE, chosen, progress, kept
+                registry, start.tokenizer, language, size or DEFAULT_SIZE, chosen, progress, kept
             )
             arguments |= {"size": size or DEFAULT_SIZE, **chosen.to_manifest(language)}
         if how:
@@ -136,9 +140,11 @@ def extend(
             arguments=arguments | {"merger": name, "add_special": list(add_special)},
             inputs=inputs,
             force=force,
+            pretokenizer=chosen.pretokenizer,
+            whole_words=start.to_json(),
             progress=progress.step,
         )
-    _report(tokenizer, language, extended, how, base, as_json)
+    _report(start, language, extended, how, base, as_json)
     # A recipe is asked for with its faults; anything else that breaks a guarantee is a failure.
     return 0 if extended.certificate.ok or recipe else 1
 
@@ -219,13 +225,19 @@ def _print_plan(
 
 
 def _report(
-    base: Tokenizer, language: Language, extended: Extended, how: RowOptions | None, base_name: str, as_json: bool
+    start: Start, language: Language, extended: Extended, how: RowOptions | None, base_name: str, as_json: bool
 ) -> None:
     from vocabkit.measure.encode_length import encode_length
 
+    base = start.base
     lines = [line for line in language.evaluation_text.splitlines() if line]
     tokenizers = [("base", base, None), ("extended", extended.tokenizer, base.size)]
-    rows = encode_length(tokenizers, [(f"{language.code} evaluation text", lines)] if lines else [])
+    if start.is_widened:
+        tokenizers.insert(1, ("widened base", start.tokenizer, None))
+    texts = [(f"{language.code} evaluation text", lines)] if lines else []
+    if start.is_widened and not texts:
+        texts = [(f"the first lines of the {start.text}", list(start.lines))]
+    rows = encode_length(tokenizers, texts)
     if as_json:
         console.result_json(
             {
@@ -241,6 +253,7 @@ def _report(
                 "weights": None
                 if extended.weights is None
                 else {"init": how.name if how else None, "told_apart": extended.weights.told_apart},
+                "whole_words": start.to_json(),
                 "encode_length": [row.to_json() for row in rows],
             }
         )
@@ -255,13 +268,20 @@ def _report(
         console.result(f"  left out {piece!r}: {reason}")
     if len(extended.merged.dropped) > 3:
         console.result(f"  ... {len(extended.merged.dropped):,} left out in all, listed in vocabkit.json")
+    if start.is_widened and start.before and start.after:
+        console.result(
+            f"Pre-tokenizer extended: {start.before.share:.0%} -> {start.after.share:.0%} of {start.before.words:,} "
+            f"words of the {start.text} in one piece"
+        )
     if rows:
-        before, after = rows
+        before, after = rows[0], rows[-1]
         saved = 1 - after.tokens / max(before.tokens, 1)
         console.result(
             f"Gained: {before.tokens_per_character:.3f} -> {after.tokens_per_character:.3f} tokens per character on "
             f"{before.text} ({saved:.0%} fewer tokens)"
         )
+        if start.is_widened:
+            console.result(f"  {rows[1].tokens_per_character:.3f} with the pre-tokenizer extended and no new token")
     state = "holds" if extended.certificate.ok else f"FAILED: {', '.join(extended.certificate.failed)}"
     console.result(f"Certificate {state}")
     console.certificate(extended.certificate)

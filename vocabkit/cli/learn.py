@@ -42,6 +42,7 @@ def learn(
     The first N lines of the result are what learning N tokens gives: learn many once, then try sizes.
     """
     from vocabkit.cli.learning import LearningOptions, learn_vocabulary, read_protected
+    from vocabkit.cli.pretokenizer import start_from
     from vocabkit.files import whole_folder
     from vocabkit.manifest import write_manifest
     from vocabkit.tokenizer import open_tokenizer
@@ -52,14 +53,19 @@ def learn(
     tokenizer = open_tokenizer(base)
     kept = read_protected(registry, language, chosen)
     with whole_folder(output, force=force) as folder, console.progress(as_json) as progress:
-        vocabulary, inputs = learn_vocabulary(registry, tokenizer, language, size, chosen, progress, kept)
-        write_vocabulary(vocabulary.tokens, folder)
+        start = start_from(registry, tokenizer, language, chosen)
+        vocabulary, inputs = learn_vocabulary(registry, start.tokenizer, language, size, chosen, progress, kept)
+        write_vocabulary(vocabulary.tokens, folder, chosen.pretokenizer)
         arguments = {"lang": lang, "base": base, "size": size, **chosen.to_manifest(language)}
         write_manifest(folder, "learn", arguments=arguments, inputs=inputs, family=tokenizer.family)
     bridges = sum(token.is_bridge for token in vocabulary.tokens)
     if as_json:
-        console.result_json({"output": str(output), "tokens": len(vocabulary), "bridges": bridges, "base": base})
+        document = {"output": str(output), "tokens": len(vocabulary), "bridges": bridges, "base": base}
+        console.result_json(document | {"whole_words": start.to_json()})
         return
     examples = " ".join(token.text for token in vocabulary.tokens if len(token.text) > 1 and not token.is_bridge)
     console.result(f"Learned {len(vocabulary):,} tokens, the first of them: {examples[:60]} ...")
-    console.result(f"Next: vocabkit extend --lang {lang} --base {base} --vocabulary {output} -o {output}-tokenizer")
+    more = " --pretokenizer extend" if start.is_widened else ""
+    console.result(
+        f"Next: vocabkit extend --lang {lang} --base {base} --vocabulary {output}{more} -o {output}-tokenizer"
+    )

@@ -36,6 +36,7 @@ class LearningOptions:
     on_bad_text: str
     workers: int | None
     max_memory: int
+    pretokenizer: str
 
     def to_manifest(self, language: Language) -> dict[str, object]:
         """Return what decides the result; workers and memory do not, unless the memory bound is reached."""
@@ -48,6 +49,7 @@ class LearningOptions:
             "normalize": self.normalize,
             "field": self.field,
             "on_bad_text": self.on_bad_text,
+            "pretokenizer": self.pretokenizer,
         }
 
     def adapted(self, language: Language) -> Language:
@@ -156,11 +158,10 @@ def learn_vocabulary(
             return learn(refused, error.supported)
 
     if not language.max_drift:
-        return Vocabulary(tokens=tuple(attempt(frozenset()))), corpus.files
+        return Vocabulary(tokens=tuple(attempt(frozenset())), pretokenizer=options.pretokenizer), corpus.files
     bounded = learn_within(base, language, base_text, language.max_drift, attempt)
     console.note(
         f"note: {bounded.refused:,} tokens of the base's own text were not learned, so that at most "
         f"{language.max_drift:.2%} of its lines change"
     )
-    tokens = bounded.tokens
-    return Vocabulary(tokens=tuple(tokens)), corpus.files
+    return Vocabulary(tokens=tuple(bounded.tokens), pretokenizer=options.pretokenizer), corpus.files

@@ -59,6 +59,10 @@ def learning(command: Command) -> Command:
             "--base-text", multiple=True, metavar="TEXT",
             help="Text of the base's languages that is to stay, for such a script.  [default: wordfreq:en]",
         ),
+        click.option(
+            "--pretokenizer", type=click.Choice(["keep", "extend"]), default="keep", show_default=True,
+            help="extend: a byte-level base that cuts words of the language keeps them in one piece.",
+        ),
         click.option("--normalize", is_flag=True, help="Apply the language's normalisation to the corpus."),
         click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records."),
         click.option(

@@ -81,6 +81,7 @@ def verify(
             base_text=read_base_text(kept, registry).measured_on if kept else (),
             max_drift=max_drift,
             weights=open_weights(candidate, base),
+            pretokenizer=manifest.get("pretokenizer", "keep"),
             progress=progress.step,
         )
     if as_json:

@@ -14,6 +14,7 @@ from vocabkit.manifest import read_manifest
 from vocabkit.model.chat import TEMPLATES
 from vocabkit.rows.checkpoint import CONFIG, read_json
 from vocabkit.tokenizer.folder import Sidecars
+from vocabkit.tokenizer.widen import is_widened
 
 # Ollama reserves memory for the whole context; a longer one is the user's choice.
 MAX_CONTEXT = 8192
@@ -111,7 +112,13 @@ def modelfile(source: Path, target: Path) -> tuple[str, list[str]]:
 def _of_folder(folder: Path) -> Source:
     config = read_json(folder / CONFIG)
     sidecars = Sidecars.read(folder)
-    path = folder / "generation_config.json"
+    path, tokenizer = folder / "generation_config.json", folder / "tokenizer.json"
+    # Ollama makes a GGUF of a folder, and takes a pre-tokenizer that it does not know for another one.
+    if tokenizer.is_file() and is_widened(read_json(tokenizer)):
+        raise VocabkitError(
+            f"the pre-tokenizer of {folder} was extended, and Ollama has only its own; extend with "
+            f"--pretokenizer keep to run it there"
+        )
     template = sidecars.chat_template
     tokens = {name: _content(sidecars.config.get(name)) for name in ("bos_token", "eos_token")}
     said = (read_manifest(folder) or {}).get("template")

@@ -62,6 +62,13 @@ class ByteLevelBpe:
         return {"tokenizers": lambda texts: hf_json.encode(self.hf, texts)}
 
     @cached_property
+    def _cutter(self) -> HfTokenizer:
+        """As `_span_tokenizer`, without tokens: made in no time, for where the pre-tokenizer cuts."""
+        json = hf_json.without_prefix_space(self.json)
+        model = {**json["model"], "vocab": {}, "merges": [], "unk_token": None}
+        return hf_json.build({**json, "model": model, "added_tokens": []}, self.source)
+
+    @cached_property
     def _span_tokenizer(self) -> HfTokenizer:
         return hf_json.build(hf_json.without_prefix_space(self.json), self.source)
 
@@ -109,6 +116,17 @@ class ByteLevelBpe:
 
     def joins_anything(self) -> bool:
         return False
+
+    def normalized(self, text: str) -> str:
+        """Return `text` as the pre-tokenizer gets it."""
+        normalizer = self._cutter.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def cuts(self, text: str) -> set[int]:
+        """Return where the pre-tokenizer cuts a normalised text, its ends included: no token spans one of them."""
+        pre_tokenizer = self._cutter.pre_tokenizer
+        pieces = pre_tokenizer.pre_tokenize_str(text) if pre_tokenizer else [(text, (0, len(text)))]
+        return {place for _, span in pieces for place in span}
 
     def units(self, spans: Sequence[str]) -> Units:
         """Segment spans; a character that takes several tokens becomes one closed unit.

@@ -33,12 +33,13 @@ def g2_specials_kept(case: Case) -> Check:
     wrong += [f"special token {name!r} changed" for name, token_id in old.items() if new.get(name) != token_id]
     extra = set(new) - set(old) - case.added_specials
     wrong += [f"special token {name!r} was not in the base" for name in sorted(extra)]
+    before = case.widened or case.base
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
-        if case.candidate.json.get(part) != case.base.json.get(part):
+        if case.candidate.json.get(part) != before.json.get(part):
             wrong.append(f"{part} of tokenizer.json changed")
     if case.candidate.sidecars.chat_template != case.base.sidecars.chat_template:
         wrong.append("chat template changed")
-    detail = f"{len(old):,} special and added tokens, pipeline and chat template compared"
+    detail = f"{len(old):,} special and added tokens, pipeline and chat template compared{case.widening}"
     return _check("G2", "special tokens, post-processor and chat template unchanged", wrong, detail)
 
 
@@ -76,7 +77,7 @@ def g4_coarsening(case: Case) -> Check:
         *probes.english_lines(),
         *probes.code_lines(),
     ]
-    old, new = case.base.encode(lines), case.candidate.encode(lines)
+    old, new = case.old_ids(lines), case.candidate.encode(lines)
     longer = [line for line, a, b in zip(lines, old, new, strict=True) if len(b) > len(a)]
     split = [
         line
@@ -86,6 +87,7 @@ def g4_coarsening(case: Case) -> Check:
     wrong = list(dict.fromkeys([*longer, *split]))
     detail = (
         f"{len(lines):,} lines; {len(longer):,} longer than before, {len(split):,} cut where the base does not cut"
+        f"{case.widening}"
     )
     return _check("G4", "new segmentations only join old tokens", [repr(line) for line in wrong], detail)
 
@@ -97,6 +99,8 @@ def g5_drift(case: Case) -> Check:
         "code": probes.code_lines(),
         "mixed": tuple(line for line in probes.mixed_lines() if not case.owns(line)),
         "given": case.other,
+        # Where the pre-tokenizer changed, every other character there is.
+        "lines of all other characters": tuple(probes.character_lines(case.owns)) if case.widened else (),
     }
     wrong, counts = [], []
     for name, lines in sets.items():

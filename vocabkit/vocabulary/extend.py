@@ -12,6 +12,7 @@ from vocabkit.language import Language
 from vocabkit.manifest import XXH3, write_manifest
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.tokenizer.widen import EXTEND, KEEP, with_wide_words
 from vocabkit.vocabulary.checks import padded_rows
 from vocabkit.vocabulary.merge import Merged
 from vocabkit.vocabulary.model_card import write_generation_config, write_model_card
@@ -55,6 +56,8 @@ def extend(
     arguments: Mapping[str, Any],
     inputs: Sequence[Path] = (),
     force: bool = False,
+    pretokenizer: str = KEEP,
+    whole_words: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Extended:
     """Write `base` extended by `vocabulary` into the folder `output`, which appears whole or not at all.
@@ -64,23 +67,28 @@ def extend(
     checkpoint, how: the base's weights, and how their new rows are made; without them only the tokenizer is extended.
     link: hard-link the shards that do not change.
     arguments, inputs: what the manifest records of the command and of the files it read.
+    pretokenizer: "extend" for a vocabulary learned on `base` with its pre-tokenizer widened for `language`.
+    whole_words: what the manifest records of the words that the pre-tokenizer leaves in one piece.
     Raises VocabkitError when the vocabulary does not fit the base, or the output exists without `force`.
     """
 
+    vocabulary.check_pretokenizer(pretokenizer)
+    start = with_wide_words(base, language) if pretokenizer == EXTEND else base
+
     def build() -> tuple[Tokenizer, Merged]:
-        merged = merger(base, vocabulary, language)
+        merged = merger(start, vocabulary, language)
         tokenizer = merged.tokenizer.with_special_tokens(add_special) if add_special else merged.tokenizer
         return tokenizer, merged
 
     with whole_folder(output, force=force) as folder:
         tokenizer, merged = build()
         tokenizer.save(folder)
-        write_vocabulary(merged.added, folder)
+        write_vocabulary(merged.added, folder, pretokenizer)
         rows = padded_rows(base, tokenizer.size)
         weights = None
         if checkpoint and how:
             weights = extend_weights(
-                checkpoint, base, tokenizer, merged.added, folder, rows=rows, how=how, link=link, progress=progress
+                checkpoint, start, tokenizer, merged.added, folder, rows=rows, how=how, link=link, progress=progress
             )
             write_generation_config(checkpoint, folder, size=tokenizer.size, rows=rows)
             write_model_card(
@@ -96,6 +104,7 @@ def extend(
             base_text=base_text,
             rebuild=lambda: build()[0],
             weights=(checkpoint, open_checkpoint(folder)) if checkpoint and weights else None,
+            pretokenizer=pretokenizer,
             progress=progress,
         )
         write_manifest(
@@ -117,6 +126,8 @@ def extend(
             padded_size=rows,
             bridges=list(merged.bridges),
             dropped=merged.dropped,
+            **({"whole_words": dict(whole_words)} if whole_words else {}),
+            **({"pretokenizer": EXTEND} if pretokenizer == EXTEND else {}),
             **({"init": how.name, "seed": how.seed, "told_apart": weights.told_apart} if how and weights else {}),
             certificate=certificate.to_json(),
         )

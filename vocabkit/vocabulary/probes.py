@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -82,6 +83,14 @@ def token_soup(texts: Sequence[str], number: int = 2000) -> tuple[str, ...]:
         cut = [part[generator.randrange(len(part)) :] if generator.random() < 0.2 else part for part in parts]
         lines.append("".join(part + generator.choice(glue) for part in cut))
     return tuple(lines)
+
+
+def character_lines(owns: Callable[[str], bool]) -> Iterator[str]:
+    """Yield every assigned character that `owns` refuses, beside letters, a digit and a space: its cuts show."""
+    for block in scalar_blocks():
+        others = [c for c in block if unicodedata.category(c) not in ("Cn", "Co") and not owns(c)]
+        if others:
+            yield "".join(f"a{c} {c}b{c}1" for c in others)
 
 
 def scalar_blocks(size: int = 128) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from vocabkit.language import Language
 from vocabkit.rows.checkpoint import Checkpoint
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.byte_alphabet import readable
+from vocabkit.tokenizer.widen import EXTEND, KEEP, with_wide_words
 
 # Lists in a certificate are cut here; a failing check still counts everything.
 MAX_ITEMS = 2000
@@ -66,6 +67,7 @@ class Case:
     target, other: texts with and without the scripts, beyond the built-in ones.
     rebuild: makes the candidate again from the same inputs, when that is known.
     weights: the models of base and candidate, when both have one.
+    widened: the base with the pre-tokenizer that the candidate should have, when that was extended.
     """
 
     base: Tokenizer
@@ -79,6 +81,7 @@ class Case:
     other: tuple[str, ...] = ()
     rebuild: Callable[[], Tokenizer] | None = None
     weights: tuple[Checkpoint, Checkpoint] | None = None
+    widened: Tokenizer | None = None
     new_ids: range = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,20 @@ class Case:
     def owns(self, text: str) -> bool:
         """Return whether `text` holds a character of the scripts."""
         return any(first <= ord(c) <= last for c in text for first, last in self.scripts)
+
+    @property
+    def widening(self) -> str:
+        """What a check adds to its evidence where the pre-tokenizer was extended."""
+        return "; the base's pre-tokenizer extended" if self.widened else ""
+
+    def old_ids(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return what new segmentations are made of: the base's, the widened base's for text with the scripts."""
+        ids = self.base.encode(lines)
+        if self.widened:
+            owned = [place for place, line in enumerate(lines) if self.owns(line)]
+            for place, wide in zip(owned, self.widened.encode([lines[i] for i in owned]), strict=True):
+                ids[place] = wide
+        return ids
 
     def new_texts(self) -> list[str]:
         """Return the new tokens that are text, as they look inside a text."""
@@ -109,6 +126,7 @@ def verify(
     rebuild: Callable[[], Tokenizer] | None = None,
     weights: tuple[Checkpoint, Checkpoint] | None = None,
     only: Collection[str] = (),
+    pretokenizer: str = KEEP,
     progress: Callable[[str], None] | None = None,
 ) -> Certificate:
     """Return the certificate of `candidate` as an extension of `base`.
@@ -120,6 +138,7 @@ def verify(
     rebuild: makes the candidate again from the same inputs, to compare the bytes.
     weights: the models of base and candidate; without them the checks of weights are left out.
     only: names of the checks to run, all of them by default.
+    pretokenizer: "extend" when the candidate's should be that of the base, widened for `language` and nothing else.
     Raises VocabkitError when the two are of different families.
     """
     from vocabkit.vocabulary.checks import CHECKS
@@ -130,10 +149,14 @@ def verify(
             f"{candidate.source} is {candidate.family} and {base.source} is {base.family}; compare an extended "
             f"tokenizer with the base it was made from"
         )
+    if pretokenizer == EXTEND and not language:
+        raise VocabkitError(f"{candidate.source} has an extended pre-tokenizer; name its language with --lang")
     scripts = language.scripts if language else guess_scripts(candidate, base)
     case = Case(base, candidate, folder, scripts, frozenset(added_specials), rebuild=rebuild, weights=weights)
     case.max_drift = max_drift if max_drift is not None else language.max_drift if language else 0.0
     case.base_text = tuple(base_text)
+    if pretokenizer == EXTEND and language:
+        case.widened = with_wide_words(base, language)
     case.target = tuple(line for line in texts if case.owns(line))
     case.other = tuple(line for line in texts if not case.owns(line))
     if language:

@@ -14,6 +14,7 @@ from vocabkit.infer.gguf.pre_tokenizers import PreTokenizer, named, pre_tokenize
 from vocabkit.tokenizer import hf_json
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.model_proto import BYTE, CONTROL, NORMAL, SPACE, UNUSED, USER_DEFINED
+from vocabkit.tokenizer.widen import is_widened
 
 # GGUF numbers the kinds of tokens as SentencePiece does.  Tokens that are never merged score below all that are.
 ASIDE = -1e9
@@ -61,10 +62,10 @@ def vocabulary_of(
         raise TokenizerError(f"{tokenizer.source} is of the family {tokenizer.family}; GGUF is written of BPE alone")
     if tokenizer.size > rows:
         raise TokenizerError(f"{tokenizer.source} has {tokenizer.size:,} tokens for {rows:,} rows; resize the model")
-    if (manifest or {}).get("pretokenizer"):
+    if is_widened(tokenizer.json):
         raise TokenizerError(
-            f"the pre-tokenizer of {tokenizer.source} was extended, and llama.cpp has only its own; extend without "
-            f"changing it to export GGUF"
+            f"the pre-tokenizer of {tokenizer.source} was extended, and llama.cpp has only its own; extend with "
+            f"--pretokenizer keep to export GGUF"
         )
     values, differences = _special_values(tokenizer, settings)
     if tokenizer.family == "byte_level_bpe":
