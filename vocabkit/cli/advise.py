@@ -128,6 +128,23 @@ def measure(
     ], on
 
 
+def best_size(
+    registry: Registry,
+    tokenizer: Tokenizer,
+    language: Language,
+    chosen: LearningOptions,
+    max_size: int,
+    progress: Progress,
+) -> int:
+    """Return the number of new tokens at the knee of what they cost and save; 0 when there is none."""
+    from vocabkit.report.cost import shape_of
+    from vocabkit.vocabulary.curve import knee
+
+    shape = shape_of(_own_shape(tokenizer) or DEFAULT_SHAPE)
+    points, _ = measure(registry, tokenizer, language, chosen, max_size, (), shape, None, progress)
+    return points[knee([point.size for point in points], [point.cost.net for point in points])].size
+
+
 def advice_of(language: Language, points: list[Size], shape: Shape, budget_tokens: float | None) -> Advice:
     """Return the advice for a curve."""
     from vocabkit.report.advise import advise as judge

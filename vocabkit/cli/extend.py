@@ -13,6 +13,7 @@ from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
+    from vocabkit.cli.learning import LearningOptions
     from vocabkit.cli.pretokenizer import Start
     from vocabkit.language import Language
     from vocabkit.rows.checkpoint import Checkpoint
@@ -31,7 +32,10 @@ DEFAULT_SIZE = 12_000
     "--vocabulary", type=click.Path(path_type=Path), metavar="V",
     help="Merge this instead of learning: output of `vocabkit learn`, a .model, a tokenizer.json, a word list.",
 )  # fmt: skip
-@click.option("--size", type=click.IntRange(1), help="New tokens.  [default: 12000, or all of --vocabulary]")
+@click.option(
+    "--size", "wanted", type=options.NewTokens(), metavar="N|auto",
+    help="New tokens; auto: as many as `vocabkit advise` would.  [default: 12000, or all of --vocabulary]",
+)  # fmt: skip
 @options.learning
 @click.option(
     "--merger", metavar="NAME", help="ranked, union or bridge.  [default: the language's; bridge for foreign]"
@@ -51,7 +55,7 @@ def extend(
     lang: str | None,
     base: str,
     vocabulary: Path | None,
-    size: int | None,
+    wanted: int | str | None,
     merger: str | None,
     recipe: str | None,
     add_special: tuple[str, ...],
@@ -89,6 +93,8 @@ def extend(
         raise click.UsageError("name the language with --lang; `vocabkit languages` lists them")
     chosen = LearningOptions(**learning)
     language = chosen.adapted(registry.language(lang or "zh"))
+    if vocabulary and wanted == "auto":
+        raise click.UsageError("--size auto learns from a corpus; give --vocabulary a number")
     if vocabulary and learning["corpus"]:
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
@@ -102,6 +108,7 @@ def extend(
         how = row_options(
             registry, language, name, rows, checkpoint, corpus=chosen.corpus, field=chosen.field, seed=seed
         )
+    size = _number(registry, tokenizer, language, chosen, wanted, as_json)
     arguments: dict[str, Any] = {"lang": language.code, "base": base, "size": size, "recipe": recipe}
     if language.max_drift:
         arguments["max_drift"] = language.max_drift
@@ -147,6 +154,33 @@ def extend(
     _report(start, language, extended, how, base, as_json)
     # A recipe is asked for with its faults; anything else that breaks a guarantee is a failure.
     return 0 if extended.certificate.ok or recipe else 1
+
+
+def _number(
+    registry: Registry,
+    tokenizer: Tokenizer,
+    language: Language,
+    chosen: LearningOptions,
+    wanted: int | str | None,
+    as_json: bool,
+) -> int | None:
+    """Return how many tokens to add; "auto" is the knee of what they cost and save.
+
+    Raises VocabkitError when there is none.
+    """
+    if not isinstance(wanted, str):
+        return wanted
+    from vocabkit.cli.advise import MOST_TOKENS, best_size
+
+    with console.progress(as_json) as progress:
+        size = best_size(registry, tokenizer, language, chosen, MOST_TOKENS, progress)
+    if not size:
+        raise VocabkitError(
+            f"at every size a larger vocabulary costs more than shorter {language.name} text saves; `vocabkit advise "
+            f"--lang {language.code}` shows it, and --size 2000 extends all the same"
+        )
+    console.note(f"note: --size auto is {size:,} tokens, the knee of what they cost and save")
+    return size
 
 
 def _checkpoint(tokenizer: Tokenizer) -> Checkpoint | None:

