@@ -37,7 +37,9 @@ def test_what_is_predicted_is_what_extend_does(tmp_path: Path, chinese_lines: li
     assert point["rows"] == done["padded_size"]
     # 32,000 -> 33,024 rows of 4,096 values, in and out, 2 bytes each.
     assert point["weight_bytes"] == (done["padded_size"] - 32_000) * 4096 * 2 * 2
-    auto = vocabkit("extend", "--lang", "zh", "--corpus", corpus, "--size", "auto", "--dry-run", "--json", "-o", tmp_path / "auto")
+    auto = vocabkit(
+        "extend", "--lang", "zh", "--corpus", corpus, "--size", "auto", "--dry-run", "--json", "-o", tmp_path / "auto"
+    )
     assert "--size auto is" in auto.stderr
 
 

@@ -108,12 +108,16 @@ def advise(language: str, curve: Sequence[Size], chosen: int, shape: Shape, budg
     if against:
         return Advice(AGAINST, 0, (*reasons, *against), tuple(curve), None)
     cost = point.cost
+    knee = "the knee" if chosen < len(curve) - 1 else "worth it"
+    more = "twice as many would save less than 1 % more"
+    if chosen == len(curve) - 1:
+        more = "they are the most that were learned, and more of them may pay on more text"
     cache = cost.kv_bytes_per_character / base.cost.kv_bytes_per_character
     reasons.append(
-        f"{point.size:,} tokens are the knee: {1 - point.ratio:.0%} fewer tokens, {1 - cost.compute:.0%} less "
+        f"{point.size:,} tokens are {knee}: {1 - point.ratio:.0%} fewer tokens, {1 - cost.compute:.0%} less "
         f"compute and {1 - cache:.0%} less cache a character, for "
         f"{cost.new_parameters / 1e6:,.0f} M more parameters ({cost.memory - 1:.1%} more memory while they train); "
-        f"twice as many would save less than 1 % more"
+        f"{more}"
     )
     paid = None
     if budget_tokens:
