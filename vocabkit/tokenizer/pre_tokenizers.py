@@ -79,11 +79,11 @@ PRE_TOKENIZERS = (
         takes_whole=True,
         also=("llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
     ),
-    PreTokenizer("smaug-bpe", (LLAMA3_PATTERN,), also=("dbrx",)),
+    PreTokenizer("smaug-bpe", (LLAMA3_PATTERN,), also=("dbrx", "glm4", "chatglm-bpe")),
     PreTokenizer(
         "qwen2",
         (QWEN_PATTERN,),
-        also=("deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "grok-2"),
+        also=("deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"),
     ),
     PreTokenizer(
         "qwen35",
