@@ -10,6 +10,7 @@ from typing import Any
 
 from vocabkit.diagnose.patient import TOKENIZER_CONFIG, Elsewhere, Patient
 from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.tokenizer.byte_alphabet import readable
 
 
 @dataclass
@@ -73,4 +74,6 @@ def content_of(value: object) -> str:
 
 def examples(case: Case, ids: Sequence[int]) -> tuple[str, ...]:
     """Return ids with their tokens, as a person reads them."""
-    return tuple(f"{i} {case.spelled.get(i, '')!r}" for i in ids)
+    tokenizer = case.patient.tokenizer
+    tokens = ((i, tokenizer.token_bytes(i) if tokenizer and i < tokenizer.size else None) for i in ids)
+    return tuple(f"{i} {readable(token) if token else case.spelled.get(i, '')!r}" for i, token in tokens)

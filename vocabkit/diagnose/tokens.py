@@ -10,6 +10,7 @@ from vocabkit.diagnose.case import Case, examples
 from vocabkit.diagnose.finding import Finding
 from vocabkit.diagnose.patient import TOKENIZER_CONFIG
 from vocabkit.tokenizer import hf_json
+from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.model_proto import NORMAL, SPACE
 from vocabkit.tokenizer.reach import reach
 
@@ -42,12 +43,13 @@ def unreachable(case: Case) -> Finding | None:
     if tokenizer is None:
         return None
     asked = reach(tokenizer, _no_byte_pieces(case, case.new_ids), beginnings=bool(case.first_new))
+    dead = _not_even_whole(tokenizer, asked.dead)
     buried = _buried(case)
-    if not asked.dead and not buried:
+    if not dead and not buried:
         return None
-    share = len(asked.dead) / max(asked.asked, 1)
-    said = f"{len(asked.dead):,} of {asked.asked:,} {case.new} ({share:.1%}) can never be produced"
-    said += _why_dead(case, asked.dead)
+    share = len(dead) / max(asked.asked, 1)
+    said = f"{len(dead):,} of {asked.asked:,} {case.new} ({share:.1%}) can never be produced"
+    said += _why_dead(case, dead)
     if buried:
         said += f"; {len(buried):,} of the base's can be produced no longer"
     return Finding(
@@ -56,7 +58,7 @@ def unreachable(case: Case) -> Finding | None:
         "their rows take memory and probability, are never trained, and the text is spelled with smaller tokens",
         f"extend the base anew with `vocabkit extend --vocabulary`, which adds what it takes to produce each token, "
         f"or drops it{case.hint}",
-        examples(case, (*buried, *asked.dead)),
+        examples(case, (*buried, *dead)),
         unsafe="removing a token moves the ids after it, and adding merges changes how the model was trained to read",
     )
 
@@ -164,6 +166,15 @@ def _no_byte_pieces(case: Case, ids: range) -> list[int]:
     return [i for i in ids if not BYTE_PIECE.fullmatch(case.spelled.get(i, ""))]
 
 
+def _not_even_whole(tokenizer: Tokenizer, dead: tuple[int, ...]) -> tuple[int, ...]:
+    """Return those among `dead` that are no whole words either, where words that are tokens are not merged."""
+    if not tokenizer.json["model"].get("ignore_merges"):
+        return dead
+    texts = [(tokenizer.token_bytes(i) or b"").decode(errors="replace") for i in dead]
+    produced = tokenizer.engines["tokenizers"](texts)
+    return tuple(i for i, ids in zip(dead, produced, strict=True) if ids != [i])
+
+
 def _buried(case: Case) -> tuple[int, ...]:
     """Return tokens that the base produces and its extension does not: new merges took what they are made from."""
     tokenizer = case.patient.tokenizer
@@ -172,7 +183,7 @@ def _buried(case: Case) -> tuple[int, ...]:
         return ()
     shared = range(min(base.size, tokenizer.size))
     kept = [i for i in _no_byte_pieces(case, shared) if base.token_bytes(i) == tokenizer.token_bytes(i)]
-    dead = reach(tokenizer, kept, beginnings=False).dead
+    dead = _not_even_whole(tokenizer, reach(tokenizer, kept, beginnings=False).dead)
     before = set(reach(base, dead, beginnings=False).dead)
     return tuple(i for i in dead if i not in before)
 
