@@ -158,7 +158,7 @@ FAILURES: dict[str, tuple[Break, str, str, bool]] = {
         lambda f: change_weights(f, never_used), "untrained rows", "20 among rows that were never used", False,
     ),
     "rows drawn at random": (
-        lambda f: change_weights(f, drawn), "untrained rows", "300 as long as each other", False,
+        lambda f: change_weights(f, drawn), "untrained rows", "300 with the lengths of random vectors", False,
     ),
     "a row of NaN": (
         set_rows(INPUT, lambda v: np.full(v.shape[1], np.nan), number=2),

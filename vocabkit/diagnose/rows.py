@@ -103,7 +103,7 @@ def _untrained(case: Case, tensor: RowTensor, ids: NDArray[np.intp]) -> dict[str
         "among rows that were never used": _unused(case, tensor, ids, known),
     }
     if case.first_new and _drawn(statistics, tensor.tensor.shape[1], ids, known):
-        kinds["as long as each other, as drawn at random"] = ids
+        kinds["with the lengths of random vectors"] = ids
     return kinds
 
 
