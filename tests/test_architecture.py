@@ -21,7 +21,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("plugins", "scaffold"),
     ("corpus", "tokenizer", "rows"),
     ("model",),
-    ("vocabulary", "fit", "train", "infer", "measure", "report"),
+    ("vocabulary", "fit", "train", "infer", "measure", "report", "diagnose"),
     ("console",),
     ("cli",),
     ("core_plugin", "__main__"),

@@ -19,12 +19,12 @@ from tiny_models import SHAPE
 from vocabkit.cli.export import export, probe_texts
 from vocabkit.errors import CheckpointError, TokenizerError, VocabkitError
 from vocabkit.infer.gguf import architectures
-from vocabkit.infer.gguf.pre_tokenizers import DIGITS, GPT2, PRE_TOKENIZERS, PreTokenizer, pre_tokenizer_of
 from vocabkit.language import Language
 from vocabkit.manifest import write_manifest
 from vocabkit.rows.checkpoint import Checkpoint, open_checkpoint
 from vocabkit.rows.surgery import NewRows, extend_checkpoint
 from vocabkit.tokenizer import open_tokenizer
+from vocabkit.tokenizer.pre_tokenizers import DIGITS, GPT2, PRE_TOKENIZERS, PreTokenizer, pre_tokenizer_of
 from vocabkit.tokenizer.widen import GPT2_PATTERN, word_pattern
 from vocabkit.vocabulary import probes
 from vocabkit.vocabulary.checks import padded_rows

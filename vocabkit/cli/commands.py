@@ -7,6 +7,7 @@ import click
 from vocabkit.cli.advise import advise
 from vocabkit.cli.bench import bench
 from vocabkit.cli.chat import chat
+from vocabkit.cli.diagnose import diagnose
 from vocabkit.cli.diff import diff
 from vocabkit.cli.export import export
 from vocabkit.cli.extend import extend
@@ -21,8 +22,8 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    advise, extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, export, bench, languages,
-    plugins,
+    advise, extend, learn, verify, diff, diagnose, train, fuse, quantize, generate, chat, serve, export, bench,
+    languages, plugins,
 )  # fmt: skip
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from vocabkit.errors import TokenizerError
-from vocabkit.infer.gguf.pre_tokenizers import PreTokenizer, named, pre_tokenizer_of
 from vocabkit.tokenizer import hf_json
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.model_proto import BYTE, CONTROL, NORMAL, SPACE, UNUSED, USER_DEFINED
+from vocabkit.tokenizer.pre_tokenizers import PreTokenizer, named, pre_tokenizer_of
 from vocabkit.tokenizer.widen import is_widened
 
 # GGUF numbers the kinds of tokens as SentencePiece does.  Tokens that are never merged score below all that are.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vocabkit.errors import TokenizerError
@@ -36,21 +36,55 @@ class PreTokenizer:
 
     takes_whole: a word that is a token is taken without merging, as `ignore_merges` in a tokenizer.json says.
     differs: what llama.cpp cuts otherwise all the same.
+    also: further names under which llama.cpp has the same cuts.
     """
 
     name: str
     steps: tuple[str, ...]
     takes_whole: bool = False
     differs: str = ""
+    also: tuple[str, ...] = ()
 
 
 CASE = "llama.cpp tells upper from lower case in ASCII alone, and cuts other cased scripts and marks otherwise"
 PRE_TOKENIZERS = (
-    PreTokenizer("smollm", (DIGITS, GPT2)),  # also StarCoder, Command-R, CodeShell
-    PreTokenizer("gpt-2", (GPT2,)),  # also OLMo, MPT, Phi-2
-    PreTokenizer("llama-bpe", (LLAMA3_PATTERN,), takes_whole=True),
-    PreTokenizer("smaug-bpe", (LLAMA3_PATTERN,)),
-    PreTokenizer("qwen2", (QWEN_PATTERN,)),
+    PreTokenizer(
+        "smollm",
+        (DIGITS, GPT2),
+        also=("starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
+    ),
+    PreTokenizer(
+        "gpt-2",
+        (GPT2,),
+        also=(
+            *(
+                "phi-2",
+                "olmo",
+                "mpt",
+                "jais",
+                "trillion",
+                "granite-docling",
+                "exaone4",
+                "gigachat",
+                "mellum",
+                "a.x-4.0",
+            ),
+            *("modern-bert", "roberta-bpe", "jina-es", "jina-de", "jina-v1-en", "jina-v2-es", "jina-v2-de"),
+            "jina-v2-code",
+        ),
+    ),
+    PreTokenizer(
+        "llama-bpe",
+        (LLAMA3_PATTERN,),
+        takes_whole=True,
+        also=("llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
+    ),
+    PreTokenizer("smaug-bpe", (LLAMA3_PATTERN,), also=("dbrx", "glm4", "chatglm-bpe")),
+    PreTokenizer(
+        "qwen2",
+        (QWEN_PATTERN,),
+        also=("deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"),
+    ),
     PreTokenizer(
         "qwen35",
         (
@@ -59,7 +93,12 @@ PRE_TOKENIZERS = (
         ),
     ),
     PreTokenizer("tekken", (_cased("", r"\p{N}"),), takes_whole=True, differs=CASE),  # Mistral Nemo
-    PreTokenizer("gpt-4o", (_cased(f"{_CONTRACTION}?", r"\p{N}{1,3}"),), differs=CASE),
+    PreTokenizer(
+        "gpt-4o",
+        (_cased(f"{_CONTRACTION}?", r"\p{N}{1,3}"),),
+        differs=CASE,
+        also=("llama4", "kanana2", "talkie", "minimax-m2"),
+    ),
     PreTokenizer(
         "deepseek-v3",
         (
@@ -92,7 +131,8 @@ def pre_tokenizer_of(data: Mapping[str, Any]) -> PreTokenizer:
 
 def named(name: str) -> PreTokenizer:
     """Return the pre-tokenizer that a user named; one that is not in the table may be right all the same."""
-    return next((entry for entry in PRE_TOKENIZERS if entry.name == name), PreTokenizer(name, ()))
+    known = next((entry for entry in PRE_TOKENIZERS if name in (entry.name, *entry.also)), PreTokenizer(name, ()))
+    return replace(known, name=name)
 
 
 def steps_of(node: Any) -> tuple[str, ...] | None:

@@ -1,0 +1,1 @@
+"""What is wrong with an extended model: the known failures, with evidence.  No torch."""
