@@ -13,6 +13,7 @@ from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.byte_alphabet import is_text, readable
 from vocabkit.vocabulary import probes
 from vocabkit.vocabulary.fresh_process import encode_in_fresh_process
+from vocabkit.vocabulary.new_tokens import unreachable
 from vocabkit.vocabulary.verify import Case, Check
 
 PAD_TO = 64  # rows: a multiple of the tensor-core tile, and what vLLM pads to
@@ -116,16 +117,20 @@ def g5_drift(case: Case) -> Check:
 def g6_reachable(case: Case) -> Check:
     """Every new token is produced from its own text."""
     candidate = case.candidate
-    tokens = {i: candidate.token_bytes(i) for i in case.new_ids}
-    whole = {i: token for i, token in tokens.items() if token is not None and is_text(token)}
-    partial = {i: token for i, token in tokens.items() if token is not None and not is_text(token)}
-    encoded = candidate.encode_bare(list(whole.values()))
-    unreachable = [readable(whole[i]) for i, ids in zip(whole, encoded, strict=True) if ids != [i]]
-    unreachable += [readable(token) for i, token in partial.items() if not _begins_a_character(candidate, i, token)]
-    detail = f"{len(unreachable):,} of {len(whole) + len(partial):,} new tokens can never be produced"
+    tokens = [(i, token) for i in case.new_ids if (token := candidate.token_bytes(i)) is not None]
+    partial = [token for _, token in tokens if not is_text(token)]
+    dead = set(unreachable(candidate, case.new_ids))
+    # Beginnings of characters last.
+    names = [
+        readable(token)
+        for is_whole in (True, False)
+        for i, token in tokens
+        if i in dead and is_text(token) == is_whole
+    ]
+    detail = f"{len(names):,} of {len(tokens):,} new tokens can never be produced"
     if partial:
         detail += f"; {len(partial):,} are beginnings of characters"
-    return _check("G6", "every new token can be produced", unreachable, detail)
+    return _check("G6", "every new token can be produced", names, detail)
 
 
 def g7_engines_agree(case: Case) -> Check:
@@ -247,18 +252,6 @@ def _ends(tokenizer: Tokenizer, ids: Iterable[int]) -> set[int] | None:
 
 def _is_coarser(old: set[int] | None, new: set[int] | None) -> bool:
     return old is None or new is None or new <= old
-
-
-def _begins_a_character(tokenizer: Tokenizer, token_id: int, token: bytes) -> bool:
-    """Return whether some character that begins with `token` is encoded with it."""
-    for length in range(1, 4 - len(token) + 1):
-        tails = [b""]
-        for _ in range(length):
-            tails = [tail + bytes([byte]) for tail in tails for byte in range(0x80, 0xC0)][: 64 * 64]
-        whole = [token + tail for tail in tails if is_text(token + tail)]
-        if any(token_id in ids for ids in tokenizer.encode_bare(whole)):
-            return True
-    return False
 
 
 @contextmanager
