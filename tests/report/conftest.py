@@ -46,7 +46,7 @@ def learned(mistral: Tokenizer, chinese: Language, chinese_lines: list[str]) -> 
 def made(
     mistral: Tokenizer, learned: list[NewToken], chinese: Language, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """What `vocabkit extend` would write for them, with random weights, and a certificate of what is quick to prove."""
+    """What `vocabkit extend` would write for them, with random weights and the quick part of a certificate."""
     numpy = pytest.importorskip("safetensors.numpy")
     folder = tmp_path_factory.mktemp("report") / "llm-zh"
     folder.mkdir()
@@ -59,7 +59,9 @@ def made(
     numpy.save_file({"model.embed_tokens.weight": rows}, folder / "model.safetensors")
     config = {"vocab_size": 32640, "tie_word_embeddings": True, "model_type": "llama"}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "README.md").write_text("---\nlanguage: [zh]\n---\n\n# llm-zh\n\nWords of its author.\n", encoding="utf-8")
+    (folder / "README.md").write_text(
+        "---\nlanguage: [zh]\n---\n\n# llm-zh\n\nWords of its author.\n", encoding="utf-8"
+    )
     write_manifest(
         folder,
         "extend",

@@ -167,7 +167,8 @@ def test_it_is_light_or_dark_as_its_reader_prefers(report: Path, opened: Callabl
 def test_every_part_is_there_and_paper_shows_what_is_folded(report: Path, opened: Callable[..., Any]) -> None:
     page = opened(report)
     assert page.locator("h2").all_text_contents() == [
-        "Certificate", "Before and after", "How many tokens are enough", "New tokens", "Texts and scripts", "Training",
+        "Certificate", "Before and after", "How many tokens are enough", "New tokens", "Texts and scripts",
+        "Training",
     ]  # fmt: skip
     assert page.locator("svg[role=img]").count() == 4
     assert page.locator(".figures tr").count() == 1 + 3  # 0, 500 and 600 tokens
@@ -200,7 +201,8 @@ def test_hostile_tokens_stay_text(
 ) -> None:
     hostile = [
         "</script><script>alert(1)</script>", "<img/src=x/onerror=alert(2)>", "\"'><b>", "{{data}}", "<!--<script>",
-        "</title><h1>", "\u202ecba", "a\u2066b", "x\x07y", "p\u2028q", "&lt;b&gt;", "\ufeffz", "e\u0301\u0327", "\u2069",
+        "</title><h1>", "\u202ecba", "a\u2066b", "x\x07y", "p\u2028q", "&lt;b&gt;", "\ufeffz", "e\u0301\u0327",
+        "\u2069",
     ]  # fmt: skip
     new = [text for text in hostile if mistral.find(text.encode()) is None]
     assert len(new) == len(hostile)
@@ -217,7 +219,8 @@ def test_hostile_tokens_stay_text(
     shown = page.locator("#tokens-table td:first-child bdi").all_text_contents()
     assert shown[:6] == hostile[:6]
     assert shown[6:] == [
-        "<U+202E>cba", "a<U+2066>b", "x<U+0007>y", "p<U+2028>q", "&lt;b&gt;", "<U+FEFF>z", "e\u0301\u0327", "<U+2069>",
+        "<U+202E>cba", "a<U+2066>b", "x<U+0007>y", "p<U+2028>q", "&lt;b&gt;", "<U+FEFF>z", "e\u0301\u0327",
+        "<U+2069>",
     ]  # fmt: skip
     static = opened(target, java_script_enabled=False)
     assert static.locator("#tokens-table td:first-child bdi").all_text_contents() == shown
@@ -286,12 +289,12 @@ def test_the_faults_of_a_bad_merge_are_seen_at_once(
 
 
 def test_a_page_of_very_many_tokens_stays_small(mistral: Tokenizer, facts_of: Callable[..., Facts]) -> None:
-    letters = [chr(code) for code in range(0x4E00, 0x4E00 + 400)]
-    texts = (a + b for a in letters[:200] for b in letters)
+    letters = [chr(code) for code in range(0x4E00, 0x4E00 + 100)]
+    texts = ((a + b) * 16 for a in letters for b in letters)
     many = [NewToken(text.encode(), (), 1) for text in texts if mistral.find(text.encode()) is None]
     facts = facts_of(mistral, mistral.extended(many), ["一"], learned=())
     page = render_page(facts)
-    assert len(facts.tokens) == len(many) > 79_000
+    assert len(facts.tokens) == len(many) > 9_900
     assert len(page.encode()) < MOST_BYTES
     listed = int(re.search(r"The first ([\d,]+) are listed here", page)[1].replace(",", ""))
-    assert 20_000 < listed < len(many)
+    assert 4_000 < listed < len(many)

@@ -107,8 +107,8 @@ def _limits(facts: Facts) -> str:
     init = facts.manifest.get("init")
     points = []
     if facts.dead:
-        names = ", ".join(as_markdown(_text(token.token)) for token in facts.dead[:EXAMPLES])
-        more = ", ..." if len(facts.dead) > EXAMPLES else ""
+        names = " · ".join(as_markdown(_text(token.token)) for token in facts.dead[:EXAMPLES])
+        more = " · ..." if len(facts.dead) > EXAMPLES else ""
         points.append(f"**{len(facts.dead):,} new tokens can never be produced**: {names}{more}")
     if facts.english:
         points.append(
@@ -135,17 +135,8 @@ def _limits(facts: Facts) -> str:
 def _made(facts: Facts) -> str:
     if not facts.manifest:
         return ""
-    arguments = {
-        name: value for name, value in facts.manifest.get("arguments", {}).items() if value not in (None, [], "")
-    }
-    rows = [
-        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-        for name, value in arguments.items()
-    ]
-    rows += [(f"sha256 of {one['name']}", one["sha256"]) for one in facts.manifest.get("inputs", [])]
-    rows += [(f"version of {name}", number) for name, number in facts.manifest.get("versions", {}).items()]
     command = as_markdown(str(facts.manifest.get("command", "?")))
-    return f"### How it was made\n\nBy `vocabkit {command}`:\n\n{_table(('argument', 'value'), rows)}"
+    return f"### How it was made\n\nBy `vocabkit {command}`:\n\n{_table(('argument', 'value'), facts.made_by())}"
 
 
 def _text(token: bytes) -> str:

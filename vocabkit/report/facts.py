@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,6 +87,18 @@ class Facts:
         before, after = (sum(getattr(text, side) for text in self.texts) for side in ("before", "after"))
         return before / self.characters, after / self.characters
 
+    def made_by(self) -> list[tuple[str, str]]:
+        """Return what the manifest says of how the folder was made; paths of the machine only by their last part."""
+        manifest = self.manifest
+        given = {name: value for name, value in manifest.get("arguments", {}).items() if value not in (None, [], "")}
+        rows = [
+            (name, ", ".join(map(_short, value if isinstance(value, list) else [value])))
+            for name, value in given.items()
+        ]
+        rows += [(f"sha256 of {one['name']}", one["sha256"]) for one in manifest.get("inputs", [])]
+        rows += [(f"version of {name}", str(number)) for name, number in manifest.get("versions", {}).items()]
+        return rows
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, without the tokens one by one."""
         return {
@@ -107,3 +120,8 @@ class Facts:
             "curve": [point.to_json() for point in self.curve],
             "runs": [run.name for run in self.runs],
         }
+
+
+def _short(value: object) -> str:
+    """Return an argument as text, an absolute path by its last part: where files lie is nobody's business."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else str(value)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 from vocabkit.report import figures, tokens
 from vocabkit.report.facts import Facts
@@ -34,7 +32,7 @@ def render_page(facts: Facts) -> str:
         "tiles": _tiles(facts),
         "contents": _contents(facts),
         "certificate": _certificate(facts),
-        "made": _made(facts.manifest),
+        "made": _made(facts),
         "lines": _lines(facts),
         "curve": figures.curve_html(facts),
         "tokens_lead": _tokens_lead(facts, listed),
@@ -115,23 +113,13 @@ def _certificate(facts: Facts) -> str:
     return f'<p>Compared with {as_line(facts.base_name)}, {source}.</p><table class="checks">{"".join(rows)}</table>'
 
 
-def _made(manifest: Mapping[str, Any]) -> str:
+def _made(facts: Facts) -> str:
     """Return how the folder was made, as its manifest says."""
-    if not manifest:
+    if not facts.manifest:
         return "<p>The folder has no vocabkit.json, which would say how it was made.</p>"
-    rows = [("command", f"vocabkit {manifest.get('command', '?')}")]
-    rows += [
-        (name, _value(value)) for name, value in manifest.get("arguments", {}).items() if value not in (None, [])
-    ]
-    rows += [(f"sha256 of {one['name']}", one["sha256"]) for one in manifest.get("inputs", [])]
-    versions = ", ".join(f"{name} {number}" for name, number in manifest.get("versions", {}).items())
-    rows.append(("versions", versions))
-    items = "".join(f"<dt>{as_line(str(name))}</dt><dd>{as_line(str(value))}</dd>" for name, value in rows)
+    rows = [("command", f"vocabkit {facts.manifest.get('command', '?')}"), *facts.made_by()]
+    items = "".join(f"<dt>{as_line(name)}</dt><dd>{as_line(value)}</dd>" for name, value in rows)
     return f"<details><summary>How it was made</summary><dl>{items}</dl></details>"
-
-
-def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _lines(facts: Facts) -> str:

@@ -19,7 +19,7 @@ VISIBLE = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
 UNSHOWN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
 # How bytes and characters that cannot be shown are named.
 NAMES = re.compile(r"<0x[0-9A-F]{2}>|<U\+[0-9A-F]{4,6}>")
-_PUNCTUATION = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^=-])")
+_PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~&$])")
 
 
 def shown(token: bytes | str) -> list[tuple[str, bool]]:
