@@ -81,6 +81,7 @@ def test_bad_input_gets_one_line(registry: Registry, folder: Path, tmp_path: Pat
         str(llama_path), "--against", str(llama_path), "-o", str(tmp_path / "p.html")
     )
     assert "holds no metrics.jsonl" in fails(str(folder), "--run", str(folder), "-o", str(tmp_path / "p.html"))
+    assert "cannot write /proc/page.html" in fails(str(folder), "-o", "/proc/page.html")
     assert "is no folder, and has no README.md" in fails(str(llama_path), "--against", "starter", "--into-card")
     assert "a model card is Markdown" in fails(str(folder), "--into-card", "--format", "html")
     assert "cannot both go to stdout" in fails(str(folder), "--format", "markdown", "--json")

@@ -9,6 +9,7 @@ import click
 
 from vocabkit import console
 from vocabkit.cli import options
+from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def report(
     if into_card:
         target = write_into_card(content, folder)
     elif target is not None:
-        write_whole(target, content)
+        try:
+            write_whole(target, content)
+        except OSError as error:
+            raise VocabkitError(f"cannot write {target}: {error.strerror}; choose another --output") from error
     if as_json:
         console.result_json({**facts.to_json(), "output": str(target), "bytes": len(content.encode())})
     elif target is None:

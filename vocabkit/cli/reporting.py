@@ -78,7 +78,7 @@ def gather(
     source = candidate.source
     return Facts(
         name=Path(name).resolve().name if folder else Path(name).name,
-        base_name=manifest.get("base", {}).get("name") if against is None else _base_name(against),
+        base_name=_base_name(manifest, against),
         language=language.name if language else "",
         code=language.code if language else "",
         family=candidate.family,
@@ -133,8 +133,10 @@ def _open_base(name: str, candidate: Tokenizer, manifest: Mapping[str, Any], aga
     return base
 
 
-def _base_name(spec: str) -> str:
-    return Path(spec).resolve().name if Path(spec).exists() else spec
+def _base_name(manifest: Mapping[str, Any], against: str | None) -> str:
+    """Return what to call the base: its last part where it is a path, a hub id as it is."""
+    spec = against or manifest.get("base", {}).get("name") or manifest["arguments"]["base"]
+    return Path(spec).resolve().name if Path(spec).exists() else str(spec)
 
 
 def _certificate(
@@ -153,7 +155,7 @@ def _certificate(
 
     stored = manifest.get("certificate")
     sizes = manifest.get("base", {}).get("size"), manifest.get("size")
-    if folder and isinstance(stored, dict) and sizes == (base.size, candidate.size):
+    if folder and isinstance(stored, dict) and stored.get("checks") and sizes == (base.size, candidate.size):
         names = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
         if all(manifest["files"].get(name) == checksum(folder / name) for name in names):
             return stored, True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vocabkit.report.curves import Series, line_chart
 from vocabkit.report.facts import Facts
-from vocabkit.report.visible import as_html, as_line
+from vocabkit.report.visible import as_html, as_line, as_text
 
 if TYPE_CHECKING:
     from vocabkit.measure.before_after import Length
@@ -23,7 +23,7 @@ def curve_html(facts: Facts) -> str:
         return f"<p>{as_line(facts.curve_note)}</p>"
     base = facts.curve[0].tokens
     series = [
-        Series(text.name, [(point.size, 100 * point.tokens[i] / max(base[i], 1)) for point in facts.curve])
+        Series(as_text(text.name), [(point.size, 100 * point.tokens[i] / max(base[i], 1)) for point in facts.curve])
         for i, text in enumerate(facts.texts)
     ]
     chart = line_chart(
@@ -84,7 +84,7 @@ def runs_html(runs: Sequence[RunCurves]) -> str:
 
 def _run(run: RunCurves) -> str:
     charts = [line_chart([Series("loss", run.loss)], "Loss", x_label="step", y_label="nats a token", from_zero=False)]
-    bits = [Series(f"held out: {name}", points) for name, points in run.evaluated.items()]
+    bits = [Series(f"held out: {as_text(name)}", points) for name, points in run.evaluated.items()]
     bits.append(Series("trained on", run.trained))
     charts.append(line_chart(bits, "Bits per byte", x_label="step", y_label="bits per byte", from_zero=False))
     if run.new_tokens:

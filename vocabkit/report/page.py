@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from vocabkit.report import figures, tokens
 from vocabkit.report.facts import Facts
-from vocabkit.report.visible import as_line, plain
+from vocabkit.report.visible import as_line, as_text
 
 # Changed lines to see at once, and in all; failing items of one guarantee.
 AT_ONCE, MOST_LINES, MOST_ITEMS = 4, 60, 200
@@ -27,7 +27,7 @@ def render_page(facts: Facts) -> str:
     values = {
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         "title": as_line(facts.name),
-        "plain_title": escape(plain(facts.name)),
+        "plain_title": escape(as_text(facts.name)),
         "lead": _lead(facts),
         "tiles": _tiles(facts),
         "contents": _contents(facts),
@@ -166,4 +166,4 @@ def _tokens_lead(facts: Facts, listed: int) -> str:
 
 def _texts(facts: Facts) -> str:
     names = [text.name for text in facts.texts]
-    return names[0] if len(names) == 1 else f"{len(names)} texts"
+    return as_text(names[0]) if len(names) == 1 else f"{len(names)} texts"

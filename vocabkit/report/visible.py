@@ -58,9 +58,14 @@ def as_line(text: str) -> str:
     return " ".join(as_html(part) if part else "" for part in text.split(" "))
 
 
+def as_text(text: str) -> str:
+    """Return a line of ordinary text as a line of visible text: spaces stay spaces."""
+    return " ".join(plain(part) for part in text.split(" "))
+
+
 def as_markdown(text: str) -> str:
     """Return a line of text for a cell of a Markdown table, every mark that could mean something escaped."""
-    return " ".join(_PUNCTUATION.sub(r"\\\1", plain(part)) for part in text.split(" "))
+    return _PUNCTUATION.sub(r"\\\1", as_text(text))
 
 
 def direction(text: str) -> str:
