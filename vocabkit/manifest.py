@@ -10,7 +10,7 @@ from typing import Any
 
 from vocabkit.copying import checksum_of
 from vocabkit.errors import VocabkitError
-from vocabkit.files import MANIFEST, sha256
+from vocabkit.files import MANIFEST, sha256, write_whole
 
 XXH3 = "xxh3_128:"
 INHERITED = ("base", "language", "new_tokens", "added_special", "size", "padded_size", "pretokenizer", "template")
@@ -44,6 +44,15 @@ def write_manifest(
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def record_file(folder: Path, name: str) -> None:
+    """Write the checksum of a file that was changed on purpose into the manifest, when the folder has one."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        manifest["files"][name] = checksum(folder / name)
+        text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
+        write_whole(folder / MANIFEST, text + "\n")
 
 
 def inherited(folder: Path) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from tokenizers import Regex
 from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
 
 from vocabkit.errors import TokenizerError
-from vocabkit.infer.gguf.pre_tokenizers import PRE_TOKENIZERS
 from vocabkit.language import Language
 from vocabkit.plugins import Registry
 from vocabkit.tokenizer import hf_json, open_tokenizer
 from vocabkit.tokenizer.base import Tokenizer
 from vocabkit.tokenizer.byte_level_bpe import ByteLevelBpe
 from vocabkit.tokenizer.folder import Sidecars
+from vocabkit.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 from vocabkit.tokenizer.tiktoken_file import LLAMA3_PATTERN, QWEN_PATTERN
 from vocabkit.tokenizer.whole_words import whole_words
 from vocabkit.tokenizer.widen import GPT2_PATTERN, alternatives, is_widened, widened, with_wide_words

@@ -17,13 +17,14 @@ from vocabkit.cli.installed import plugins
 from vocabkit.cli.languages import languages
 from vocabkit.cli.learn import learn
 from vocabkit.cli.quantize import quantize
+from vocabkit.cli.report import report
 from vocabkit.cli.serve import serve
 from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    advise, extend, learn, verify, diff, diagnose, train, fuse, quantize, generate, chat, serve, export, bench,
-    languages, plugins,
+    advise, extend, learn, verify, diff, report, diagnose, train, fuse, quantize, generate, chat, serve, export,
+    bench, languages, plugins,
 )  # fmt: skip
 
 

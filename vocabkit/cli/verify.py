@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from vocabkit.plugins import Registry
 if TYPE_CHECKING:
     from vocabkit.rows.checkpoint import Checkpoint
     from vocabkit.tokenizer.base import Tokenizer
+    from vocabkit.vocabulary.verify import Certificate
 
 MAX_LINES = 20_000
 
@@ -54,34 +56,23 @@ def verify(
 
     Exit code 1 when a guarantee does not hold.
     """
-    from vocabkit.cli.texts import can_read, read_base_text, read_lines
-    from vocabkit.manifest import read_manifest
+    from vocabkit.cli.texts import read_lines
     from vocabkit.tokenizer import open_tokenizer
-    from vocabkit.vocabulary.verify import verify as run
 
-    folder = Path(tokenizer) if Path(tokenizer).is_dir() else None
-    manifest: dict[str, Any] = (read_manifest(folder) if folder else None) or {}
-    code = lang or manifest.get("language")
     lines = [line for spec in text for line in read_lines(spec, registry, MAX_LINES)]
-    recorded = manifest.get("arguments", {})
-    if max_drift is None:
-        max_drift = recorded.get("max_drift")
-    kept = list(base_text) or [spec for spec in recorded.get("base_text", []) if can_read(spec)]
     candidate, base = open_tokenizer(tokenizer), open_tokenizer(against)
     if candidate.size <= base.size and candidate.id_table == base.id_table:
         console.note("note: the two tokenizers have the same tokens")
     with console.progress(as_json) as progress:
-        certificate = run(
+        certificate = check(
+            registry,
             candidate,
             base,
-            folder=folder,
-            language=registry.language(code) if code else None,
-            added_specials=manifest.get("added_special", []),
+            Path(tokenizer) if Path(tokenizer).is_dir() else None,
+            lang=lang,
             texts=lines,
-            base_text=read_base_text(kept, registry).measured_on if kept else (),
             max_drift=max_drift,
-            weights=open_weights(candidate, base),
-            pretokenizer=manifest.get("pretokenizer", "keep"),
+            base_text=base_text,
             progress=progress.step,
         )
     if as_json:
@@ -93,6 +84,42 @@ def verify(
         )
         console.certificate(certificate)
     return 0 if certificate.ok else 1
+
+
+def check(
+    registry: Registry,
+    candidate: Tokenizer,
+    base: Tokenizer,
+    folder: Path | None,
+    *,
+    lang: str | None = None,
+    texts: Sequence[str] = (),
+    max_drift: float | None = None,
+    base_text: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Certificate:
+    """Run the checks on a candidate; what is not given is as the manifest in its folder recorded it."""
+    from vocabkit.cli.texts import can_read, read_base_text
+    from vocabkit.manifest import read_manifest
+    from vocabkit.vocabulary.verify import verify as run
+
+    manifest: dict[str, Any] = (read_manifest(folder) if folder else None) or {}
+    code = lang or manifest.get("language")
+    recorded = manifest.get("arguments", {})
+    kept = list(base_text) or [spec for spec in recorded.get("base_text", []) if can_read(spec)]
+    return run(
+        candidate,
+        base,
+        folder=folder,
+        language=registry.language(code) if code else None,
+        added_specials=manifest.get("added_special", []),
+        texts=texts,
+        base_text=read_base_text(kept, registry).measured_on if kept else (),
+        max_drift=recorded.get("max_drift") if max_drift is None else max_drift,
+        weights=open_weights(candidate, base),
+        pretokenizer=manifest.get("pretokenizer", "keep"),
+        progress=progress,
+    )
 
 
 def open_weights(candidate: Tokenizer, base: Tokenizer) -> tuple[Checkpoint, Checkpoint] | None:

@@ -1,1 +1,1 @@
-"""What to tell a user who decides: costs, advice."""
+"""What to tell a user: whether to extend, and what an extension brought."""
