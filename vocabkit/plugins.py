@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -125,13 +125,7 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
     registry = Registry()
     registry._manager.add_hookspecs(hookspecs)
     for entry_point in _chosen(os.environ if environ is None else environ):
-        distribution = entry_point.dist
-        plugin = Plugin(
-            entry_point.name,
-            entry_point.value,
-            distribution.name if distribution else "?",
-            distribution.version if distribution else "?",
-        )
+        plugin = Plugin(entry_point.name, entry_point.value, *_distribution(entry_point.dist))
         try:
             loaded = entry_point.load()
         # Any exception at all may come out of somebody else's module, and must not take the others down.
@@ -143,6 +137,12 @@ def load_plugins(environ: Mapping[str, str] | None = None, extra: Mapping[str, o
     for name, loaded in (extra or {}).items():
         _add(registry, Plugin(name, getattr(loaded, "__name__", repr(loaded)), "(given)", ""), loaded)
     return registry
+
+
+@cache
+def _distribution(distribution: Distribution | None) -> tuple[str, str]:
+    """Return name and version; metadata is parsed anew whenever it is asked, and one package offers many plugins."""
+    return (distribution.metadata["Name"], distribution.version) if distribution else ("?", "?")
 
 
 def offered_languages(target: str, registry: Registry) -> list[Language]:
