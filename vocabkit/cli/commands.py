@@ -11,6 +11,7 @@ from vocabkit.cli.export import export
 from vocabkit.cli.extend import extend
 from vocabkit.cli.fuse import fuse
 from vocabkit.cli.generate import generate
+from vocabkit.cli.guard import guard
 from vocabkit.cli.installed import plugins
 from vocabkit.cli.languages import languages
 from vocabkit.cli.learn import learn
@@ -20,7 +21,8 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    extend, learn, verify, diff, train, fuse, quantize, generate, chat, serve, export, bench, languages, plugins,
+    extend, learn, verify, diff, guard, train, fuse, quantize, generate, chat, serve, export, bench, languages,
+    plugins,
 )  # fmt: skip
 
 
