@@ -53,6 +53,7 @@ def numbers(command: Command) -> Command:
         click.option("--template", help="alpaca, alpaca-2, mixtral, or chat: the tokenizer's own."),
         click.option("--bos/--no-bos", default=None, help="Begin documents with BOS."),
         click.option("--eos/--no-eos", default=None, help="End documents with EOS."),
+        click.option("--shuffle/--no-shuffle", default=None, help="Not in the order of the text.  [default: shuffle]"),
         click.option("--seed", type=click.IntRange(0)),
     )  # fmt: skip
     for option in reversed(found):
