@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vocabkit.cli.ab import ab
 from vocabkit.cli.bench import bench
 from vocabkit.cli.chat import chat
 from vocabkit.cli.diff import diff
@@ -21,7 +22,7 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    extend, learn, verify, diff, guard, train, fuse, quantize, generate, chat, serve, export, bench, languages,
+    extend, learn, verify, diff, guard, train, fuse, ab, quantize, generate, chat, serve, export, bench, languages,
     plugins,
 )  # fmt: skip
 
