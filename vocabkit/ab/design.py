@@ -88,8 +88,8 @@ class Design:
         return replace(self.settings, seed=seed, epochs=epochs, steps=None, shuffle=False, rows=rows)
 
 
-def begin(design: Design, texts: Mapping[str, str], *, force: bool) -> bool:
-    """Make the experiment's folder, or check that the one that is there is the same; return whether it is.
+def begin(design: Design, texts: Mapping[str, str], *, force: bool) -> None:
+    """Make the experiment's folder, or check that the one that is there is the same.
 
     texts: name -> hash of every text.  More seeds and a further arm can join an experiment; anything else is another.
     Raises VocabkitError when the folder is not an experiment, or one that was begun otherwise, and `force` does not
@@ -103,7 +103,7 @@ def begin(design: Design, texts: Mapping[str, str], *, force: bool) -> bool:
             raise VocabkitError(f"{folder} exists and is no experiment of vocabkit; choose another --output")
         different = _difference(found, now)
         if not different and not force:
-            return True
+            return
         if not force:
             raise VocabkitError(
                 f"{folder} was begun with other {different}; use what it was begun with, another --output, or --force"
@@ -115,7 +115,6 @@ def begin(design: Design, texts: Mapping[str, str], *, force: bool) -> bool:
         write_whole(folder / MANIFEST, f"{text}\n")
     except OSError as error:
         raise VocabkitError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
-    return False
 
 
 def check_pair(base: Path, extended: Path) -> dict[str, Tokenizer]:
