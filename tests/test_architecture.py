@@ -22,6 +22,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("corpus", "tokenizer", "rows"),
     ("model",),
     ("vocabulary", "fit", "train", "infer", "measure", "report", "diagnose"),
+    # Experiments: what takes several stages in turn.
+    ("ab",),
     ("console",),
     ("cli",),
     ("core_plugin", "__main__"),

@@ -306,6 +306,18 @@ def test_the_order_is_the_seed_s_and_can_be_resumed(two: dict[str, TokenCache]) 
     assert draw(other, 300) != whole
 
 
+def test_without_shuffling_the_order_is_the_text_s_in_every_pass(two: dict[str, TokenCache]) -> None:
+    count = two["zh"].facts()["sequences"]
+    shard = two["zh"].shard(0)
+    assert shard is not None
+    drawn = [one.ids.tolist() for one in Mixture({"zh": two["zh"]}, {}, 7, shuffle=False).draw(2 * count)]
+    assert drawn[:3] == [shard.get(i)[0].tolist() for i in range(3)]
+    assert drawn[:count] == drawn[count:]
+    shuffled = [one.ids.tolist() for one in Mixture({"zh": two["zh"]}, {}, 7).draw(count)]
+    assert sorted(shuffled) == sorted(drawn[:count])
+    assert shuffled != drawn[:count]
+
+
 def test_every_pass_sees_every_sequence(two: dict[str, TokenCache]) -> None:
     mixture = Mixture({"zh": two["zh"]}, {}, 0)
     count = two["zh"].facts()["sequences"]

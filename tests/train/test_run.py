@@ -475,3 +475,20 @@ def test_kill_9_at_each_point_of_writing(
     assert_same_run(run, uninterrupted)
     left = [path.name for path in run.rglob("*") if "partial" in path.name]
     assert not left
+
+
+def test_one_pass_learns_every_token_once(
+    extended: Extended, chinese_file: Path, cache: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("\n".join(chinese_file.read_text(encoding="utf-8").splitlines()[:6]), encoding="utf-8")
+    learned = {}
+    for batch in (1, 7):
+        run = tmp_path / str(batch)
+        train(extended(), few, run, cache, "--stage", "rows", "--epochs", 1, "--batch-size", batch)
+        learned[batch] = [(line["tokens"], line["bytes"]) for line in metrics(run) if "loss" in line]
+    assert sum(tokens for tokens, _ in learned[7]) == sum(tokens for tokens, _ in learned[1])
+    assert sum(size for _, size in learned[7]) == sum(size for _, size in learned[1])
+    # The last step is a smaller one, and not a part of a second pass.
+    assert len(learned[1]) % 7 != 0
+    assert learned[7][-1][0] < learned[7][0][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vocabkit.cli.ab import ab
 from vocabkit.cli.advise import advise
 from vocabkit.cli.bench import bench
 from vocabkit.cli.chat import chat
@@ -13,6 +14,7 @@ from vocabkit.cli.export import export
 from vocabkit.cli.extend import extend
 from vocabkit.cli.fuse import fuse
 from vocabkit.cli.generate import generate
+from vocabkit.cli.guard import guard
 from vocabkit.cli.installed import plugins
 from vocabkit.cli.languages import languages
 from vocabkit.cli.learn import learn
@@ -23,8 +25,8 @@ from vocabkit.cli.train import train
 from vocabkit.cli.verify import verify
 
 COMMANDS = (
-    advise, extend, learn, verify, diff, report, diagnose, train, fuse, quantize, generate, chat, serve, export,
-    bench, languages, plugins,
+    advise, extend, learn, verify, diff, report, diagnose, guard, train, fuse, ab, quantize, generate, chat, serve,
+    export, bench, languages, plugins,
 )  # fmt: skip
 
 

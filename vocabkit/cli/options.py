@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -42,6 +43,34 @@ class NewTokens(click.ParamType[int | str]):
         if text != "auto" and not (text.isdecimal() and int(text) > 0):
             self.fail(f"{value!r} is no number of tokens; write for example 12000, or auto", param, ctx)
         return text if text == "auto" else int(text)
+
+
+class Share(click.ParamType[float]):
+    """A share: 2% or 0.02."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share that `value` stands for, from 0 to 1."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)", str(value).strip())
+        share = float(match[1]) / (100 if match[2] else 1) if match else 2.0
+        if share > 1:
+            self.fail(f"{value!r} is no share; write for example 2% or 0.02", param, ctx)
+        return share
+
+
+class LinesOrShare(Share):
+    """A number of lines, 3, or a share of them, 1% or 0.01; what is below 1 is a share."""
+
+    name = "lines or share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number of lines, from 1 on, or the share, below 1; infinity for 100%."""
+        text = str(value).strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        share = super().convert(value, param, ctx)
+        return share if share < 1 else math.inf
 
 
 output = click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")

@@ -27,7 +27,6 @@ def numbers(command: Command) -> Command:
     """Add the options that decide the numbers of a run; what is not given comes from the stage or the preset."""
     positive = click.IntRange(1)
     found = (
-        click.option("--steps", type=positive, help="Optimizer steps.  [default: as --epochs says]"),
         click.option("--epochs", type=float, help="Passes over the text, when no --steps are given.  [default: 1]"),
         click.option("--block-size", type=click.IntRange(2), help="Tokens of a sequence.  [default: 512]"),
         click.option("--batch-size", type=positive, help="Sequences of a step, on all devices.  [default: 32]"),
@@ -50,10 +49,8 @@ def numbers(command: Command) -> Command:
         click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of weights."),
         click.option("--checkpointing/--no-checkpointing", default=None, help="Recompute layers to save memory."),
         click.option("--compile/--no-compile", default=None, help="torch.compile the model's body."),
-        click.option("--template", help="alpaca, alpaca-2, mixtral, or chat: the tokenizer's own."),
         click.option("--bos/--no-bos", default=None, help="Begin documents with BOS."),
         click.option("--eos/--no-eos", default=None, help="End documents with EOS."),
-        click.option("--seed", type=click.IntRange(0)),
     )  # fmt: skip
     for option in reversed(found):
         command = option(command)
@@ -71,7 +68,11 @@ def numbers(command: Command) -> Command:
 @click.option(
     "--preset", metavar="NAME", help="Numbers of a published release: chinese-llama-7b, chinese-mixtral, ..."
 )
+@click.option("--steps", type=click.IntRange(1), help="Optimizer steps.  [default: as --epochs says]")
 @numbers
+@click.option("--shuffle/--no-shuffle", default=None, help="Or keep the order of the text.  [default: shuffle]")
+@click.option("--seed", type=click.IntRange(0))
+@click.option("--template", help="alpaca, alpaca-2, mixtral, or chat: the tokenizer's own.")
 @click.option("--field", default="text", show_default=True, help="Field of JSON Lines and Parquet records.")
 @click.option(
     "--documents", type=click.Choice(["lines", "files"]), default="lines", show_default=True,
@@ -160,7 +161,7 @@ def train(
     from vocabkit.train.settings import settings_for
 
     need_models("training")
-    settings = settings_for(stage, preset, _given(given))
+    settings = settings_for(stage, preset, given_numbers(given))
     if dry_run:
         from vocabkit.train.plan import plan
 
@@ -201,7 +202,7 @@ def train(
     return {"done": 0, "paused": 0, "stopped": 130, "guarded": 1}[outcome.ended]
 
 
-def _given(options_given: dict[str, Any]) -> dict[str, Any]:
+def given_numbers(options_given: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers that were given, as Settings names them."""
     found = {name: value for name, value in options_given.items() if value is not None}
     whole = [found.pop(name) for name in ("all_rows", "train_old_rows")]

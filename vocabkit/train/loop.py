@@ -76,7 +76,8 @@ def train(
     module = processes.wrap(trainee)
     parameters = trainee.trained()
     optimizers = _optimizers(parameters, settings)
-    steps = settings.steps or ceil(settings.epochs * mixture.sequences_in_a_pass() / settings.batch_size)
+    sequences = _sequences(settings, mixture)
+    steps = ceil(sequences / settings.batch_size)
     identity = {"steps": steps, "texts": mixture.names(), "evaluated": {text.name: text.hash for text in held_out}}
     begin, first = _resume(run, parameters, optimizers, mixture, identity)
     if processes.is_first:
@@ -101,7 +102,8 @@ def train(
             started = time.perf_counter()
             # A step's random numbers are a function of the seed and its number: nothing of them need be saved.
             torch.manual_seed(hash_of(settings.seed, step, processes.rank))
-            drawn = mixture.draw(settings.batch_size)
+            # The last step takes what is left of the passes, and begins no further one.
+            drawn = mixture.draw(min(settings.batch_size, sequences - step * settings.batch_size))
             factor = learning_rate_factor(settings, step, steps)
             for optimizer, rate in optimizers:
                 for group in optimizer.param_groups:
@@ -141,6 +143,14 @@ def train(
             if ended != "done":
                 return Outcome(ended, done, steps, {"first": first, "last": latest}, message)
     return Outcome("done", steps, steps, {"first": first, "last": latest})
+
+
+def _sequences(settings: Settings, mixture: Mixture) -> int:
+    """Return how many sequences a run draws."""
+    if settings.steps is not None:
+        return settings.steps * settings.batch_size
+    # 0.1 * 30 is a hair above 3.
+    return max(1, ceil(settings.epochs * mixture.sequences_in_a_pass() - 1e-6))
 
 
 def _accumulate(

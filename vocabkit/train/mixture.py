@@ -26,11 +26,12 @@ class Drawn:
 
 
 class Source:
-    """The sequences of one text without end: shard after shard, each shuffled anew in every pass."""
+    """The sequences of one text without end: shard after shard, each shuffled anew in every pass or not at all."""
 
-    def __init__(self, name: str, cache: TokenCache, seed: int) -> None:
+    def __init__(self, name: str, cache: TokenCache, seed: int, shuffle: bool) -> None:
         self.name = name
         self._cache = cache
+        self._shuffle = shuffle
         # A source's order depends on its name and not on what stands beside it.
         self._seed = [seed, *name.encode()]
         self.pass_, self.shard, self.place = 0, 0, 0
@@ -41,7 +42,8 @@ class Source:
         sequences = self._current()
         if self._order is None or self._order[0] != (self.pass_, self.shard):
             generator = np.random.default_rng([*self._seed, self.pass_, self.shard])
-            self._order = (self.pass_, self.shard), generator.permutation(len(sequences))
+            order = generator.permutation(len(sequences)) if self._shuffle else np.arange(len(sequences))
+            self._order = (self.pass_, self.shard), order
         index = int(self._order[1][self.place])
         self.place += 1
         ids, learned = sequences.get(index)
@@ -65,10 +67,13 @@ class Mixture:
     """Sequences of several sources, so that each has its share of the bytes at any time.
 
     shares: source name -> share of all bytes, from 0 to 1; sources that are not named share the rest by their size.
+    shuffle: False keeps the order of every text, so that documents come in the same order whatever the tokenizer.
     """
 
-    def __init__(self, caches: Mapping[str, TokenCache], shares: Mapping[str, float], seed: int) -> None:
-        self.sources = {name: Source(name, cache, seed) for name, cache in caches.items()}
+    def __init__(
+        self, caches: Mapping[str, TokenCache], shares: Mapping[str, float], seed: int, *, shuffle: bool = True
+    ) -> None:
+        self.sources = {name: Source(name, cache, seed, shuffle) for name, cache in caches.items()}
         self._caches = caches
         self.shares = self._complete(shares)
         self.bytes = dict.fromkeys(self.sources, 0)

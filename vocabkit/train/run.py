@@ -112,6 +112,8 @@ def held(folder: Path) -> BinaryIO:
 
 def _check_same(run: Run, found: Mapping[str, Any]) -> None:
     mine = json.loads(json.dumps(run.to_json()))
+    # A run of an older version says nothing of what that did not have, and did as is the default now.
+    found = {**found, "settings": Settings.from_json(found.get("settings") or {}).to_json()}
     for part, values in mine.items():
         other = found.get(part)
         if other == values:

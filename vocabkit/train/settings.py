@@ -32,7 +32,7 @@ class Settings:
         or "head" alone, which a tied model cannot tell apart.  targets: linear layers that get adapters, by the last
         part of their name.  rank, alpha, dropout: of the adapters, which are scaled by alpha / rank.
     quantize: "none", or "nf4" for frozen linear layers in 4 bits.  dtype: of the frozen weights and of the products.
-    template: how instructions are written (see `chat`).
+    template: how instructions are written (see `chat`).  shuffle: sequences, within a shard.
     """
 
     stage: str = "rows"
@@ -64,6 +64,7 @@ class Settings:
     template: str = "auto"
     bos: bool = True
     eos: bool = True
+    shuffle: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ def start(
         say("Loading the model")
         trainee = open_trainee(run.model, run.settings, device=processes.device, tokens=tokenizer.size)
         lines = [held_out(name, found, tokenizer) for name, found in texts.items()]
-        mixture = Mixture(caches, run.shares, run.settings.seed)
+        mixture = Mixture(caches, run.shares, run.settings.seed, shuffle=run.settings.shuffle)
         say("Training")
         outcome = train(run, trainee, mixture, lines, habits, processes, report)
         for problem in problems_of([cache.facts() for cache in caches.values() if cache.is_done]):

@@ -124,11 +124,15 @@ def _shards(recipe: Recipe, corpora: Sequence[Corpus], tokenizer: Tokenizer, cut
         if found:
             yield joined(found, lengths, recipe.block_size)
         return
-    for documents in _groups(_documents(corpora, recipe.documents == "files")):
-        yield packed(tokenizer.encode(documents), lengths, recipe.block_size, bos, eos)
+    for group in _groups(documents(corpora, recipe.documents == "files")):
+        yield packed(tokenizer.encode(group), lengths, recipe.block_size, bos, eos)
 
 
-def _documents(corpora: Sequence[Corpus], whole_files: bool) -> Iterator[str]:
+def documents(corpora: Sequence[Corpus], whole_files: bool) -> Iterator[str]:
+    """Yield the documents of corpora: records, and lines or, with `whole_files`, whole files of plain text.
+
+    Raises VocabkitError for a list of words.
+    """
     for corpus in corpora:
         held: list[str] = []
         for text in corpus:
@@ -147,10 +151,10 @@ def _documents(corpora: Sequence[Corpus], whole_files: bool) -> Iterator[str]:
             yield "".join(held)
 
 
-def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
+def _groups(texts: Iterator[str]) -> Iterator[list[str]]:
     group: list[str] = []
     size = 0
-    for document in documents:
+    for document in texts:
         if not document.strip():
             continue
         group.append(document)

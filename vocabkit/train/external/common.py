@@ -59,6 +59,8 @@ def common_notes(job: Job, *, is_quantized: bool) -> list[str]:
     ]
     if len(job.texts) > 1:
         notes.append("Texts are mixed as they are long; the shares of --mix are not here.")
+    if not settings.shuffle:
+        notes.append("The order of the text is the trainer's own: --no-shuffle is not here.")
     if settings.quantize == "nf4" and not is_quantized:
         notes.append("Not in 4 bits (--quantize nf4): that needs adapters here.")
     if {"w1", "w2", "w3", "gate"} & set(settings.targets):
