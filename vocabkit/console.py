@@ -94,7 +94,8 @@ class Progress:
             self._first = (now, done)
         start, before = self._first
         per_second = (done - before) / max(now - start, 1e-9)
-        rate = f"{per_second / 1e6:.1f} MB/s" if unit == "bytes" else f"{per_second:,.0f} {unit}/s"
+        few = 1 if per_second < 10 else 0
+        rate = f"{per_second / 1e6:.1f} MB/s" if unit == "bytes" else f"{per_second:,.{few}f} {unit}/s"
         if self._live is not None:
             self._live.update(self._task, total=total, completed=done, description=f"{self._label}  {more or rate}")
         elif now - self._last >= SECONDS_BETWEEN_LINES:

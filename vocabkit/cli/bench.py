@@ -12,6 +12,7 @@ import click
 from vocabkit import console
 from vocabkit.cli import bench_parity, options
 from vocabkit.cli.bench_answers import code_switching
+from vocabkit.cli.bench_choice import choice
 from vocabkit.cli.bench_model import init, perplexity
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
@@ -29,6 +30,7 @@ def bench() -> None:
     """Measure tokenizers, models and what these write: lengths, speeds, bits per byte, mixed languages."""
 
 
+bench.add_command(choice)
 bench.add_command(code_switching)
 bench.add_command(init)
 bench.add_command(perplexity)

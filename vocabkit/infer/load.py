@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vocabkit.errors import VocabkitError
 from vocabkit.infer.engine import Engine
@@ -39,6 +40,13 @@ def open_engine(folder: Path, how: Opening | None = None) -> Engine:
 
     Raises VocabkitError when the folder holds neither, CheckpointError when it cannot be loaded.
     """
+    model, folder = open_model(folder, how)
+    longest = stretched(model, how.stretch if how else None)
+    return Engine(model, open_tokenizer(folder), max_length=longest)
+
+
+def open_model(folder: Path, how: Opening | None = None) -> tuple[Any, Path]:
+    """Return the model behind `open_engine` as transformers runs it, not stretched, and its tokenizer's folder."""
     how = how or Opening()
     if how.quantize not in (AUTO, NONE, *FORMATS):
         raise VocabkitError(f"--quantize {how.quantize} is not one of {', '.join((AUTO, NONE, *FORMATS))}")
@@ -56,6 +64,4 @@ def open_engine(folder: Path, how: Opening | None = None) -> Engine:
         form = None
     if form == "int4" and device != "cpu":
         raise VocabkitError("--quantize int4 is for CPUs; use nf4 on a GPU")
-    model = load_model(folder, device=device, dtype=how.dtype, trained=trained, form=form)
-    longest = stretched(model, how.stretch)
-    return Engine(model, open_tokenizer(folder), max_length=longest)
+    return load_model(folder, device=device, dtype=how.dtype, trained=trained, form=form), folder

@@ -41,6 +41,21 @@ class Prompts:
         """Return the ids of a prompt, with BOS where the tokenizer sets it."""
         return self._renderer.prompt_ids(text)
 
+    def opened(self, text: str, as_chat: bool) -> str:
+        """Return a prompt as text up to where an answer begins.  as_chat: as the user's message in the template."""
+        if not as_chat:
+            return text
+        if self.template == CHAT:
+            return self._rendered([Turn("user", text)])
+        return "".join(piece for _, piece in pieces([Turn("user", text)], self.template))
+
+    def spelled(self, text: str, as_chat: bool) -> list[int]:
+        """Return the ids of what `opened` returned, with or without the beginning of an answer."""
+        if as_chat and self.template == CHAT:
+            ids, _ = self._renderer.encode(text)
+            return ids
+        return self._renderer.prompt_ids(text)
+
     def conversation(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the ids of a conversation up to where the next response begins.
 
@@ -51,12 +66,7 @@ class Prompts:
         if not turns:
             raise VocabkitError("the conversation is empty; send at least one message")
         if self.template == CHAT:
-            try:
-                text = self._renderer.text([{"role": one.role, "content": one.content} for one in turns], True)
-            except self._renderer.errors as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise VocabkitError(f"the chat template refuses this conversation ({reason})") from error
-            ids, _ = self._renderer.encode(text)
+            ids, _ = self._renderer.encode(self._rendered(turns))
             return ids
         # As the published scripts do: each prompt begins anew, each response is encoded apart.
         found: list[int] = []
@@ -67,6 +77,13 @@ class Prompts:
                 (ids,) = self._tokenizer.encode([text])
                 found += [*ids, *self._renderer.end]
         return found
+
+    def _rendered(self, turns: Sequence[Turn]) -> str:
+        try:
+            return self._renderer.text([{"role": one.role, "content": one.content} for one in turns], True)
+        except self._renderer.errors as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise VocabkitError(f"the chat template refuses this conversation ({reason})") from error
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from typing import Any
 
 from vocabkit.measure.answers import Answer
 from vocabkit.measure.excused import blanked, is_excused, quotations
 from vocabkit.measure.switches import Expected, Word, find_words, runs, split
-
-Z = 1.96  # 95 % of a normal distribution lie within so many standard deviations
+from vocabkit.measure.wilson import wilson
 
 
 @dataclass(frozen=True)
@@ -92,16 +90,6 @@ def switched(answer: Answer, expected: Expected, *, filtered: bool = False) -> S
     for word in counted:
         others[word.other] += word.letters
     return Switched(sum(word.letters for word in words), sum(others.values()), dict(others))
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Wilson's score (1927): wilson(0, 100) -> (0.0, 0.037)."""
-    if not trials:
-        return 0.0, 1.0
-    share, square = successes / trials, Z * Z
-    centre = (share + square / (2 * trials)) / (1 + square / trials)
-    half = Z / (1 + square / trials) * sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _counted(text: str, words: Sequence[Word], prompt: str) -> list[Word]:

@@ -62,6 +62,21 @@ def loss_over_lines(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> In
     return Interval(value, float(drawn[0]), float(drawn[1]))
 
 
+def difference_over_items(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Interval:
+    """Return the mean of second - first with the interval of a paired bootstrap over items, for example questions.
+
+    first, second: [N], what each item counts.  Below FEWEST_LINES items, and where no item differs, there is none.
+    """
+    difference = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    value = float(difference.mean())
+    if len(difference) < FEWEST_LINES or not difference.any():
+        return Interval(value, None, None)
+    ones = np.ones_like(difference)
+    drawn = _resampled(np.stack([difference, ones]), lambda total, count: total / count, seed)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
+
+
 def difference_over_seeds(first: ArrayLike, second: ArrayLike, weights: ArrayLike, *, seed: int = 0) -> Interval:
     """Return the mean over seeds of sum(second - first) / sum(weights), with an interval for other seeds and lines.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 from vocabkit.errors import UnknownNameError, VocabkitError
 from vocabkit.tokenizer.base import Tokenizer
@@ -68,6 +69,12 @@ def pieces(turns: Sequence[Turn], template: str) -> list[tuple[str, str]]:
         else:
             found.append(("response", turn.content))
     return found
+
+
+def gap(before: str) -> str:
+    """Return what stands between a prompt and its answer: a space; nothing after a break or a wide mark (`：`)."""
+    last = before[-1:]
+    return "" if not last or last.isspace() or east_asian_width(last) in "WF" else " "
 
 
 class Renderer:
