@@ -11,9 +11,9 @@ from support import data_file
 
 from vocabkit.corpus.held_out import HeldOut
 from vocabkit.corpus.text import Text
-from vocabkit.tokenizer import open_tokenizer
+from vocabkit.measure.size_curve import prefixes_of, size_curve
+from vocabkit.report.sizes import knee
 from vocabkit.tokenizer.base import Tokenizer
-from vocabkit.vocabulary.curve import curve, knee
 from vocabkit.vocabulary.vocabulary_file import read_vocabulary
 
 
@@ -90,20 +90,18 @@ def test_every_point_is_the_prefix_of_one_pass(mistral: Tokenizer, tmp_path: Pat
     )
     tokens = read_vocabulary(tmp_path / "v").tokens
     lines = [line for line in corpus.read_text(encoding="utf-8").splitlines() if line]
-    points = curve(
-        open_tokenizer(mistral.source), tokens, lines, [(line, 1) for line in lines], sizes=(100, 200, 900)
-    )
-    assert [point.size for point in points] == [0, 100, 200, 300]
+    sample = [(line, 1) for line in lines]
+    points = size_curve(prefixes_of(mistral, tokens), (0, 100, 200, 300), [lines], sample=sample)
     for point in points[1:]:
         ids = mistral.extended(tokens[: point.size]).encode(lines)
-        assert point.tokens_per_character == pytest.approx(sum(map(len, ids)) / sum(map(len, lines)))
+        assert point.texts[0].per_character.value == pytest.approx(sum(map(len, ids)) / sum(map(len, lines)))
         assert len(point.seen) == point.size
         total = sum(map(len, ids))
         new = sum(i >= mistral.size for line in ids for i in line)
         assert point.seen.sum() == pytest.approx((new + 0.5 * point.size) / total)
         assert point.rarely_seen(1e12, 100) == 0
         assert point.rarely_seen(0.001, 1) == 1
-    ratios = [point.ratio for point in points]
+    ratios = [point.texts[0].ratio.value for point in points]
     assert ratios == sorted(ratios, reverse=True)
 
 

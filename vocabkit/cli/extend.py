@@ -170,7 +170,7 @@ def _number(
     """
     if not isinstance(wanted, str):
         return wanted
-    from vocabkit.cli.advise import MOST_TOKENS, best_size
+    from vocabkit.cli.sizing import MOST_TOKENS, best_size
 
     with console.progress(as_json) as progress:
         size = best_size(registry, tokenizer, language, chosen, MOST_TOKENS, progress)
