@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import watched
 from click.testing import CliRunner
 from runs import vocabkit_json
 from support import data_file
@@ -29,21 +29,7 @@ from vocabkit.train.metrics import Step, append
 from vocabkit.vocabulary.recipes import find_recipe
 from vocabkit.vocabulary.vocabulary_file import read_vocabulary, write_vocabulary
 
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run")  # fmt: skip
 MOST_BYTES = 3_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium; on Debian `apt-get install chromium`")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=BROWSER, args=list(QUIET))
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -55,12 +41,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     def open_page(path: Path, width: int = 1100, **more: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 800}, **more)
         contexts.append(context)
-        page = context.new_page()
-        page.problems, page.asked = [], []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda said: page.problems.append(said.text))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("dialog", lambda dialog: page.problems.append(dialog.message))
+        page = watched(context)
         page.goto(path.as_uri())
         pages.append((page, path.as_uri()))
         return page
