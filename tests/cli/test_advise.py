@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import vocabkit, vocabkit_json
+from runs import files_of, vocabkit, vocabkit_json
 from support import data_file
 
 from vocabkit.corpus.held_out import HeldOut
@@ -41,6 +42,20 @@ def test_what_is_predicted_is_what_extend_does(tmp_path: Path, chinese_lines: li
         "extend", "--lang", "zh", "--corpus", corpus, "--size", "auto", "--dry-run", "--json", "-o", tmp_path / "auto"
     )
     assert "--size auto is" in auto.stderr
+
+
+def test_size_auto_is_what_its_number_would_be(tmp_path: Path) -> None:
+    """The curve learns from nine lines of ten; the extension learns from all, as with the number alone."""
+    pytest.importorskip("mistral_common")
+    corpus, outputs = data_file("udhr/te.txt"), (tmp_path / "auto", tmp_path / "number")
+    done = vocabkit("extend", "--lang", "te", "--corpus", corpus, "--size", "auto", "-o", outputs[0])
+    size = int(re.search(r"--size auto is ([\d,]+) tokens", done.stderr)[1].replace(",", ""))
+    vocabkit("extend", "--lang", "te", "--corpus", corpus, "--size", size, "-o", outputs[1])
+    names = sorted(path.name for path in outputs[0].iterdir())
+    assert "vocabkit.json" in names
+    assert files_of(outputs[0], names) == files_of(outputs[1], names)
+    failed = vocabkit("extend", "--lang", "te", "--corpus", "-", "--size", "auto", "-o", tmp_path / "x", code=2)
+    assert "stdin can be read once; save it to a file" in failed.stderr
 
 
 def test_a_base_that_knows_the_language_is_told_so(chinese_lines: list[str], tmp_path: Path) -> None:

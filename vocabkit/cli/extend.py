@@ -95,6 +95,8 @@ def extend(
     language = chosen.adapted(registry.language(lang or "zh"))
     if vocabulary and wanted == "auto":
         raise click.UsageError("--size auto learns from a corpus; give --vocabulary a number")
+    if wanted == "auto" and "-" in learning["corpus"]:
+        raise click.UsageError("--size auto reads the corpus twice, and stdin can be read once; save it to a file")
     if vocabulary and learning["corpus"]:
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
