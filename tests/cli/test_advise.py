@@ -86,6 +86,18 @@ def test_a_small_budget_is_no_reason_for_many_rows(tmp_path: Path) -> None:
     assert 0 < seen["100"] <= seen["1000"] <= 1
 
 
+def test_three_lines_have_a_figure_and_no_interval(tmp_path: Path) -> None:
+    pytest.importorskip("mistral_common")
+    corpus, few = data_file("udhr/te.txt"), tmp_path / "few.txt"
+    few.write_text("\n".join(corpus.read_text(encoding="utf-8").splitlines()[10:13]), encoding="utf-8")
+    command = ("advise", "--lang", "te", "--corpus", corpus, "--text", few, "--max-size", 500)
+    point = vocabkit_json(*command)["curve"][1]
+    assert point["ratio"] < 0.5
+    assert point["interval"] == point["ratio_interval"] == [None, None]
+    rows = [line.split() for line in vocabkit(*command).stdout.splitlines()]
+    assert next(row for row in rows if row[:1] == ["500"])[3] == "-"
+
+
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (("--budget-tokens", "0"), "trains nothing"),
