@@ -12,35 +12,31 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from harness import save
 
+from vocabkit import console
+from vocabkit.cli.learning import LearningOptions, learn_vocabulary
 from vocabkit.cli.texts import read_base_text
-from vocabkit.corpus import count_spans, open_corpus
 from vocabkit.language import Language
 from vocabkit.plugins import Registry, load_plugins
 from vocabkit.tokenizer import open_tokenizer
-from vocabkit.tokenizer.base import NewToken, Tokenizer
-from vocabkit.vocabulary.continued_bpe import learn_merges
-from vocabkit.vocabulary.drift import BaseText, learn_within
+from vocabkit.tokenizer.base import Tokenizer
+from vocabkit.vocabulary.drift import BaseText
 from vocabkit.vocabulary.extend import extend
-from vocabkit.vocabulary.spans import SpanCutter, TokenRules
-from vocabkit.vocabulary.vocabulary_file import Vocabulary
 
 
 @dataclass(frozen=True)
 class Text:
-    """What a language is learned from, and the lines that it is measured on."""
+    """What a language is learned from, and the lines that it is measured on.
 
-    name: str
-    spans: Mapping[str, int]
-    min_count: int
+    train: lines; () for the language's own list of words.
+    """
+
+    train: list[str]
     held_out: list[str]
 
 
@@ -62,55 +58,50 @@ def main() -> None:
             continue
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         language = registry.language(code)
-        rows.append(
-            measure(registry, language, base, text_of(registry, language, base, lines), options.size, english)
-        )
+        rows.append(measure(registry, language, base, text_of(language, lines), options.size, english))
         print(rows[-1], flush=True)
     name = options.name.lower().replace(" ", "-")
     save(f"languages-{name}", {"base": options.name, "family": base.family, "size": options.size, "rows": rows})
 
 
-def text_of(registry: Registry, language: Language, base: Tokenizer, lines: list[str]) -> Text:
+def text_of(language: Language, lines: list[str]) -> Text:
     """Return what there is of a language: its list of words, or most of the paragraphs."""
-    cut = SpanCutter(base.preparer(), language)
     if language.sample_corpus:
-        corpus = open_corpus([language.sample_corpus], registry=registry)
-        spans = count_spans(corpus, cut, workers=1, max_memory=1 << 30).counts
-        return Text(language.sample_corpus, spans, 2, lines)
-    train = [line for n, line in enumerate(lines) if n % 3 != 2]
-    return Text("two thirds", Counter(span for line in train for span in cut(line, True, True)), 1, lines[2::3])
+        return Text([], lines)
+    return Text([line for n, line in enumerate(lines) if n % 3 != 2], lines[2::3])
 
 
 def measure(
     registry: Registry, language: Language, base: Tokenizer, text: Text, size: int, english: BaseText
 ) -> dict[str, Any]:
-    """Return what `size` tokens do to the held-out lines; failed guarantees are named."""
-    rules = TokenRules(language, base.preparer().mark, frozenset(base.special_tokens), language.max_token_length)
-    weights = np.fromiter(text.spans.values(), np.int64, len(text.spans))
-
-    def learn(refused: frozenset[bytes]) -> list[NewToken]:
-        return learn_merges(
-            base,
-            base.units(list(text.spans)),
-            weights,
-            size=size,
-            may_learn=lambda token: token not in refused and rules(token),
-            min_count=text.min_count,
+    """Return what `size` tokens, or as many as there are, do to the held-out lines; failed guarantees are named."""
+    protected = english if language.max_drift else BaseText()
+    with tempfile.TemporaryDirectory() as folder, console.progress(True) as progress:
+        corpus = Path(folder) / "train.txt"
+        corpus.write_text("\n".join(text.train), encoding="utf-8")
+        options = LearningOptions(
+            corpus=[str(corpus)] if text.train else [],
+            max_length=None,
+            min_count=1 if text.train else 2,
+            bridges=True,
+            max_drift=None,
+            base_text=(),
+            normalize=False,
+            field="text",
+            on_bad_text="error",
+            workers=1,
+            max_memory=1 << 30,
+            pretokenizer="keep",
         )
-
-    if language.max_drift:
-        tokens = learn_within(base, language, english, language.max_drift, learn).tokens
-    else:
-        tokens = learn(frozenset())
-    with tempfile.TemporaryDirectory() as folder:
+        vocabulary, _ = learn_vocabulary(registry, base, language, size, options, progress, protected, or_fewer=True)
         extended = extend(
             base,
-            Vocabulary(tokens=tuple(tokens)),
+            vocabulary,
             language,
             registry.merger(language.merger),
             Path(folder) / "out",
             texts=text.held_out,
-            base_text=english.measured_on if language.max_drift else (),
+            base_text=protected.measured_on,
             arguments={},
         )
     both = (base, extended.tokenizer)
@@ -118,8 +109,8 @@ def measure(
     before, after = (sum(map(len, tokenizer.encode(text.held_out))) / characters for tokenizer in both)
     row: dict[str, Any] = {
         "code": language.code,
-        "learned_from": text.name,
-        "new_tokens": len(tokens),
+        "learned_from": "two thirds" if text.train else language.sample_corpus,
+        "new_tokens": len(vocabulary),
         "before": round(before, 3),
         "after": round(after, 3),
         "failed": {check.name: check.detail for check in extended.certificate.checks if not check.ok},

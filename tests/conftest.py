@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import smollm2
+from browser import launched
 from support import data_file
 
 from vocabkit.language import Language
@@ -64,6 +66,13 @@ def smollm2_model(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory
     script = Path(smollm2.__file__)
     subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
     return folder
+
+
+# While it runs, asyncio has a loop in this process: not for the whole session.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
 
 
 def smollm2_gguf() -> Path:

@@ -9,6 +9,10 @@ from typing import Any
 
 from vocabkit.errors import VocabkitError, described
 
+# For `scripts` of a language that shares English's letters: ASCII, those with marks without × and ÷, those of
+# phonetic alphabets, those of Vietnamese and Yoruba, and combining tones, for ẹ́ is two characters.
+LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x02AF), (0x1E00, 0x1EFF), (0x0300, 0x036F))
+
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from vocabkit.errors import VocabkitError
 from vocabkit.files import write_whole
+from vocabkit.language import LATIN
 
 # What stands in a project without a sample: private use, so that it can harm no text.
 PLACEHOLDER = "\ue000"
-# Letters of English and of the languages that share them, without × and ÷; combining tones at the end.
-LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x02AF), (0x1E00, 0x1EFF), (0x0300, 0x036F))
 LATIN_DRIFT = """
     # The script is English's too: of 100 lines of English, one may be segmented anew.
     max_drift=0.01,"""

@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vocabkit import Language, hookimpl
+from vocabkit import LATIN, Language, hookimpl
 from vocabkit_languages.shared import BY_SPACES, compose, words
-
-# ASCII letters; those with marks, without × and ÷; the hooked letters of Hausa; those of Vietnamese, Yoruba.
-LATIN = (
-    (0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x02AF), (0x1E00, 0x1EFF),
-)  # fmt: skip
-# Tones that have no letter of their own: ẹ́ is two characters.
-TONES = (0x0300, 0x036F)
 
 
 def _language(code: str, name: str, native_name: str, sample: str, **more: object) -> Language:
@@ -42,11 +35,11 @@ LANGUAGES = (
     ),
     _language(
         "vi", "Vietnamese", "Tiếng Việt", "Tiếng Việt được viết bằng chữ cái La-tinh với nhiều dấu.",
-        scripts=(*LATIN, TONES), sample_corpus="wordfreq:vi", neighbours=("en",),
+        sample_corpus="wordfreq:vi", neighbours=("en",),
     ),
     _language(
         "yo", "Yoruba", "Yorùbá", "Èdè Yorùbá jẹ́ èdè tí ọ̀pọ̀ ènìyàn ń sọ.",
-        scripts=(*LATIN, TONES), neighbours=("en",),
+        neighbours=("en",),
     ),
     _language(
         "ha", "Hausa", "Hausa", "Harshen Hausa yana da haruffa kamar ɓ, ɗ da ƙ.", neighbours=("en",),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import vocabkit, vocabkit_json
+from runs import files_of, vocabkit, vocabkit_json
 from support import data_file
 
 from vocabkit.corpus.held_out import HeldOut
 from vocabkit.corpus.text import Text
-from vocabkit.tokenizer import open_tokenizer
+from vocabkit.measure.size_curve import prefixes_of, size_curve
+from vocabkit.report.sizes import knee
 from vocabkit.tokenizer.base import Tokenizer
-from vocabkit.vocabulary.curve import curve, knee
 from vocabkit.vocabulary.vocabulary_file import read_vocabulary
 
 
@@ -41,6 +42,20 @@ def test_what_is_predicted_is_what_extend_does(tmp_path: Path, chinese_lines: li
         "extend", "--lang", "zh", "--corpus", corpus, "--size", "auto", "--dry-run", "--json", "-o", tmp_path / "auto"
     )
     assert "--size auto is" in auto.stderr
+
+
+def test_size_auto_is_what_its_number_would_be(tmp_path: Path) -> None:
+    """The curve learns from nine lines of ten; the extension learns from all, as with the number alone."""
+    pytest.importorskip("mistral_common")
+    corpus, outputs = data_file("udhr/te.txt"), (tmp_path / "auto", tmp_path / "number")
+    done = vocabkit("extend", "--lang", "te", "--corpus", corpus, "--size", "auto", "-o", outputs[0])
+    size = int(re.search(r"--size auto is ([\d,]+) tokens", done.stderr)[1].replace(",", ""))
+    vocabkit("extend", "--lang", "te", "--corpus", corpus, "--size", size, "-o", outputs[1])
+    names = sorted(path.name for path in outputs[0].iterdir())
+    assert "vocabkit.json" in names
+    assert files_of(outputs[0], names) == files_of(outputs[1], names)
+    failed = vocabkit("extend", "--lang", "te", "--corpus", "-", "--size", "auto", "-o", tmp_path / "x", code=2)
+    assert "stdin can be read once; save it to a file" in failed.stderr
 
 
 def test_a_base_that_knows_the_language_is_told_so(chinese_lines: list[str], tmp_path: Path) -> None:
@@ -71,6 +86,18 @@ def test_a_small_budget_is_no_reason_for_many_rows(tmp_path: Path) -> None:
     assert 0 < seen["100"] <= seen["1000"] <= 1
 
 
+def test_three_lines_have_a_figure_and_no_interval(tmp_path: Path) -> None:
+    pytest.importorskip("mistral_common")
+    corpus, few = data_file("udhr/te.txt"), tmp_path / "few.txt"
+    few.write_text("\n".join(corpus.read_text(encoding="utf-8").splitlines()[10:13]), encoding="utf-8")
+    command = ("advise", "--lang", "te", "--corpus", corpus, "--text", few, "--max-size", 500)
+    point = vocabkit_json(*command)["curve"][1]
+    assert point["ratio"] < 0.5
+    assert point["interval"] == point["ratio_interval"] == [None, None]
+    rows = [line.split() for line in vocabkit(*command).stdout.splitlines()]
+    assert next(row for row in rows if row[:1] == ["500"])[3] == "-"
+
+
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (("--budget-tokens", "0"), "trains nothing"),
@@ -90,20 +117,18 @@ def test_every_point_is_the_prefix_of_one_pass(mistral: Tokenizer, tmp_path: Pat
     )
     tokens = read_vocabulary(tmp_path / "v").tokens
     lines = [line for line in corpus.read_text(encoding="utf-8").splitlines() if line]
-    points = curve(
-        open_tokenizer(mistral.source), tokens, lines, [(line, 1) for line in lines], sizes=(100, 200, 900)
-    )
-    assert [point.size for point in points] == [0, 100, 200, 300]
+    sample = [(line, 1) for line in lines]
+    points = size_curve(prefixes_of(mistral, tokens), (0, 100, 200, 300), [lines], sample=sample)
     for point in points[1:]:
         ids = mistral.extended(tokens[: point.size]).encode(lines)
-        assert point.tokens_per_character == pytest.approx(sum(map(len, ids)) / sum(map(len, lines)))
+        assert point.texts[0].per_character.value == pytest.approx(sum(map(len, ids)) / sum(map(len, lines)))
         assert len(point.seen) == point.size
         total = sum(map(len, ids))
         new = sum(i >= mistral.size for line in ids for i in line)
         assert point.seen.sum() == pytest.approx((new + 0.5 * point.size) / total)
         assert point.rarely_seen(1e12, 100) == 0
         assert point.rarely_seen(0.001, 1) == 1
-    ratios = [point.ratio for point in points]
+    ratios = [point.texts[0].ratio.value for point in points]
     assert ratios == sorted(ratios, reverse=True)
 
 

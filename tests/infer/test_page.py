@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import watched
 from served import Served, serving
 
 pytest.importorskip("fastapi")
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +19,6 @@ def server(small: Callable[..., Path]) -> Iterator[Served]:
     model = small("llama", max_position_embeddings=4096)
     with serving(model, "--template", "alpaca", "--name", "llm-zh") as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium; on Debian `apt-get install chromium`")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=BROWSER, args=list(QUIET))
-        yield found
-        found.close()
 
 
 def until(page: Any, holds: Callable[[], bool]) -> None:
@@ -55,12 +41,7 @@ def chosen(page: Any, **settings: str) -> None:
 @pytest.fixture
 def page(browser: Any, server: Served) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 900, "height": 700})
-    found = context.new_page()
-    found.problems = []
-    found.asked = []
-    found.on("pageerror", lambda error: found.problems.append(str(error)))
-    found.on("console", lambda said: found.problems.append(said.text) if said.type == "error" else None)
-    found.on("request", lambda request: found.asked.append(request.url))
+    found = watched(context, errors_alone=True)
     found.goto(server.url)
     until(found, lambda: found.text_content("#model") == "llm-zh")
     yield found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vocabkit.measure.before_after import lengths_by_script, lengths_by_text, script_of
+from vocabkit.measure.paired import loss_over_lines
 from vocabkit.measure.side_by_side import LONGEST, changed_lines, extremes, side_by_side
-from vocabkit.measure.size_curve import size_curve, sizes
+from vocabkit.measure.size_curve import prefixes_of, size_curve, sizes
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 
 WORDS = ("人工", "智能", "人工智能", "改变")
@@ -74,19 +75,40 @@ def test_a_change_at_the_end_of_a_long_line_is_shown(mistral: Tokenizer, candida
     assert len(found[1].text) <= LONGEST + 1
 
 
-def test_the_curve_begins_with_the_base_and_ends_with_the_candidate(
-    mistral: Tokenizer, candidate: Tokenizer, tokens: list[NewToken]
-) -> None:
-    points = size_curve(mistral, candidate, 4, lambda size: mistral.extended(tokens[:size]), [LINES[:1], LINES[2:]])
-    ends = [sum(map(len, t.encode(LINES[:1]))) for t in (mistral, candidate)]
-    assert [point.size for point in points] == [0, 4]
-    assert [point.tokens[0] for point in points] == ends
-    assert points[0].tokens[1] == points[1].tokens[1]
-    other = [NewToken("生活".encode(), (), 1)] * 1
-    assert size_curve(mistral, candidate, 1, lambda size: mistral.extended(other[:size]), [LINES[:1]]) == []
+def test_a_curve_counts_each_text_at_each_size(mistral: Tokenizer, tokens: list[NewToken]) -> None:
+    texts = [LINES[:1], [*LINES[2:], LINES[0]], []]
+    points = size_curve(prefixes_of(mistral, tokens), [0, 2, 4], texts)
+    assert [point.size for point in points] == [0, 2, 4]
+    for point in points:
+        tokenizer = mistral.extended(tokens[: point.size])
+        counts = [sum(map(len, tokenizer.encode(lines))) for lines in texts]
+        assert [text.tokens for text in point.texts] == counts
+        per_character = [text.per_character.value for text in point.texts[:2]]
+        assert per_character == [n / sum(map(len, lines)) for n, lines in zip(counts[:2], texts[:2], strict=True)]
+        # Three lines say nothing about others, and no line says nothing at all.
+        assert {text.ratio.low for text in point.texts} == {None}
+        assert point.texts[2].ratio.value == 1.0
+        assert len(point.seen) == 0
+    assert [text.ratio.value for text in points[0].texts] == [1.0, 1.0, 1.0]
+    assert points[2].texts[0].ratio.value < points[2].texts[1].ratio.value < 1
+
+
+def test_intervals_of_a_curve_are_those_of_pairs(mistral: Tokenizer, tokens: list[NewToken]) -> None:
+    # The base itself is 1 on any lines; a text whose lines gain alike is sure, one whose lines differ is not.
+    alike, mixed = [LINES[0]] * 20, [LINES[0], LINES[1]] * 10
+    first, last = size_curve(prefixes_of(mistral, tokens), [0, 4], [alike, mixed])
+    assert [(text.ratio.low, text.ratio.high) for text in first.texts] == [(1.0, 1.0)] * 2
+    sure, unsure = (text.ratio for text in last.texts)
+    assert sure.low == pytest.approx(sure.value) == pytest.approx(sure.high)
+    lengths = [[len(ids) for ids in t.encode(mixed)] for t in (mistral, mistral.extended(tokens))]
+    loss = loss_over_lines(*lengths)
+    low, high = unsure.low or 0.0, unsure.high or 0.0
+    assert (low, high) == pytest.approx((1 + (loss.low or 0.0), 1 + (loss.high or 0.0)))
+    assert 0 < low < unsure.value - 0.02 < unsure.value + 0.02 < high
 
 
 def test_sizes_double_up_to_the_whole() -> None:
     assert sizes(12000) == [0, 500, 1000, 2000, 4000, 8000, 12000]
     assert sizes(500) == [0, 500]
     assert sizes(3) == [0, 3]
+    assert sizes(0) == [0]

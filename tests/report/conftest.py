@@ -14,8 +14,8 @@ from vocabkit.language import Language
 from vocabkit.manifest import write_manifest
 from vocabkit.measure.before_after import lengths_by_script, lengths_by_text
 from vocabkit.measure.side_by_side import changed_lines, extremes
-from vocabkit.measure.size_curve import size_curve
-from vocabkit.report.facts import Facts
+from vocabkit.measure.size_curve import prefixes_of, size_curve, sizes
+from vocabkit.report.facts import Curve, Facts
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.vocabulary import probes
 from vocabkit.vocabulary.continued_bpe import learn_merges
@@ -92,7 +92,7 @@ def facts_of() -> Callable[..., Facts]:
     ) -> Facts:
         tokens = describe(base, candidate, learned, lines)
         worst, best = extremes(base, candidate, lines)
-        curve = size_curve(base, candidate, len(learned), lambda n: base.extended(learned[:n]), [lines])
+        points = size_curve(prefixes_of(base, learned), sizes(len(learned)), [lines]) if learned else []
         return Facts(
             name, "base", language.name if language else "", language.code if language else "", candidate.family,
             base.size, candidate.size, candidate.size, False, {},
@@ -101,7 +101,7 @@ def facts_of() -> Callable[..., Facts]:
             tuple(lengths_by_script(base, candidate, lines)),
             tuple(worst), tuple(best), tuple(changed_lines(base, candidate, probes.english_lines())), 35,
             tuple(tokens), {piece: base.token_bytes(piece) or b"" for token in tokens for piece in token.replaces},
-            curve=tuple(curve),
+            curve=Curve(tuple(points)),
         )  # fmt: skip
 
     return gathered

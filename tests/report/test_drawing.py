@@ -88,6 +88,24 @@ def test_a_chart_is_well_formed_and_its_points_lie_inside() -> None:
     assert line_chart([], "t", x_label="x", y_label="y") == ""
 
 
+def test_a_band_and_a_mark_are_drawn_where_they_belong() -> None:
+    points, within = [(0, 100), (500, 80), (1000, 60)], [(100, 100), (75, 90), (50, 130)]
+    figure = ElementTree.fromstring(
+        line_chart([Series("a", points, within)], "t", x_label="x", y_label="y", mark=(500, "<knee>"))
+    )
+    (svg,) = figure
+    paths = {path.get("class"): path.get("d") or "" for path in svg.iter("path")}
+    ends = [paths[name].strip("MZ").split("L") for name in ("line", "band c0")]
+    line, band = ([tuple(map(float, place.split())) for place in places] for places in ends)
+    # Along the upper ends, and back along the lower ones.
+    assert [x for x, _ in band] == [x for x, _ in (*line, *reversed(line))]
+    for (_, y), (_, high), (_, low) in zip(line, band[:3], reversed(band[3:]), strict=True):
+        assert high <= y <= low
+    assert all(y > 0 for _, y in band)
+    assert float(paths["at"].removeprefix("M").split()[0]) == line[1][0]
+    assert "<knee>" in [text.text for text in svg.iter("text")]
+
+
 def test_a_run_is_read_past_half_lines_and_broken_losses(tmp_path: Path) -> None:
     lines = [
         '{"step": 0, "evaluated": {"base": 1.5}}',

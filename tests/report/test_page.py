@@ -5,41 +5,31 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import watched
 from click.testing import CliRunner
+from runs import vocabkit_json
 from support import data_file
 
 from vocabkit.cli import build_cli
+from vocabkit.cli.sizing import shape_before
 from vocabkit.language import Language
 from vocabkit.plugins import Registry
+from vocabkit.report.cost import SHAPES
 from vocabkit.report.facts import Facts
 from vocabkit.report.page import render_page
+from vocabkit.tokenizer import open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.train.metrics import Step, append
 from vocabkit.vocabulary.recipes import find_recipe
 from vocabkit.vocabulary.vocabulary_file import read_vocabulary, write_vocabulary
 
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run")  # fmt: skip
 MOST_BYTES = 3_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium; on Debian `apt-get install chromium`")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=BROWSER, args=list(QUIET))
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -51,12 +41,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     def open_page(path: Path, width: int = 1100, **more: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 800}, **more)
         contexts.append(context)
-        page = context.new_page()
-        page.problems, page.asked = [], []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda said: page.problems.append(said.text))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("dialog", lambda dialog: page.problems.append(dialog.message))
+        page = watched(context)
         page.goto(path.as_uri())
         pages.append((page, path.as_uri()))
         return page
@@ -185,6 +170,58 @@ def test_every_part_is_there_and_paper_shows_what_is_folded(report: Path, opened
     assert not page.evaluate(is_drawn)
 
 
+def test_the_size_curve_shows_intervals_and_the_knee_as_advise_counts_it(
+    made: Path, chinese_lines: list[str], opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    corpus, held = tmp_path / "corpus.txt", tmp_path / "held.txt"
+    corpus.write_text("\n".join(chinese_lines[:2000]), encoding="utf-8")
+    held.write_text("\n".join([*chinese_lines[3000:3200], "No Chinese here."]), encoding="utf-8")
+    found = vocabkit_json("report", made, "--text", held, "-o", tmp_path / "page.html")
+    advice = vocabkit_json("advise", "--lang", "zh", "--corpus", corpus, "--text", held, "--max-size", 600)
+    knee = next(point for point in advice["curve"] if point["size"] == found["knee"]["size"])
+    assert found["knee"]["model_shape"] == "llama-7b"
+    assert (found["knee"]["size"], found["knee"]["rows"]) == (600, knee["rows"])
+    assert knee["net"] == min(point["net"] for point in advice["curve"])
+    # What advise learned from is nine lines of ten of what the report's tokens were learned from.
+    assert found["knee"]["net"] == pytest.approx(knee["net"], rel=0.02)
+    ratio = found["curve"][-1]["ratios"][0]
+    assert ratio["low"] < ratio["value"] < ratio["high"] < ratio["low"] + 0.1
+    page = opened(tmp_path / "page.html")
+    assert page.locator("#size .band").count() == 1
+    assert page.locator("#size .at").count() == 1
+    assert f"The knee in net cost is at {knee['size']:,} new tokens" in page.text_content("#size")
+    row = page.locator("#size .knee").locator("th, td").all_text_contents()
+    assert row[0] == f"knee {knee['size']:,}"
+    assert row[1] == f"{found['knee']['net']:.3f}"
+    assert row[-1] == f"{100 * ratio['low']:.1f}–{100 * ratio['high']:.1f}"
+
+
+def test_costs_are_of_the_model_before_it_was_extended(mistral: Tokenizer, tmp_path: Path) -> None:
+    candidate = mistral.extended([NewToken("书".encode() * 2, (), 1)])
+    assert shape_before(mistral, candidate) == (SHAPES["llama-7b"], "llama-7b")
+    candidate.save(tmp_path)
+    config = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 32064}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    shape, name = shape_before(mistral, open_tokenizer(tmp_path))
+    assert (shape.width, shape.vocabulary, name) == (64, 32000, "this model's config.json")
+    shape, name = shape_before(open_tokenizer(tmp_path), candidate)
+    assert (shape.width, shape.vocabulary, name) == (64, 32064, "the base's config.json")
+    (tmp_path / "config.json").write_text('{"vocab_size": 32064}', encoding="utf-8")
+    assert shape_before(mistral, open_tokenizer(tmp_path))[1] == "llama-7b"
+
+
+def test_a_text_in_another_language_has_a_curve_and_no_knee(
+    made: Path, opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "en.txt").write_text("Nothing of this is Chinese.\n" * 12, encoding="utf-8")
+    found = vocabkit_json("report", made, "--text", tmp_path / "en.txt", "-o", tmp_path / "page.html")
+    assert found["knee"] is None
+    assert {ratio["value"] for point in found["curve"] for ratio in point["ratios"]} == {1.0}
+    page = opened(tmp_path / "page.html")
+    assert page.locator("#size .at").count() == 0
+    assert "knee" not in page.text_content("#size")
+
+
 def test_without_scripts_only_the_search_is_missing(
     report: Path, opened: Callable[..., Any], learned: list[NewToken]
 ) -> None:
@@ -257,8 +294,6 @@ def test_a_mark_is_not_drawn_onto_the_token_before_it(
 def test_the_faults_of_a_bad_merge_are_seen_at_once(
     registry: Registry, chinese: Language, opened: Callable[..., Any], tmp_path: Path, llama_path: Path
 ) -> None:
-    from vocabkit.tokenizer import open_tokenizer
-
     base = open_tokenizer(llama_path)
     merged = find_recipe("chinese-llama")(())(base, read_vocabulary(data_file("chinese_sp.model")), chinese)
     folder = tmp_path / "merged"

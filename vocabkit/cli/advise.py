@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vocabkit import console
 from vocabkit.cli import options
+from vocabkit.cli.sizing import DEFAULT_SHAPE, MOST_TOKENS
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
-    from vocabkit.cli.learning import LearningOptions
-    from vocabkit.console import Progress
-    from vocabkit.corpus.held_out import HeldOut
     from vocabkit.language import Language
-    from vocabkit.report.advise import Advice, Size
-    from vocabkit.report.cost import Shape
-    from vocabkit.tokenizer.base import Tokenizer
-
-DEFAULT_SHAPE, MOST_TOKENS = "llama-7b", 32_000
+    from vocabkit.report.advise import Advice
 
 
 @click.command()
@@ -63,6 +56,8 @@ def advise(
       vocabkit advise --lang bo --corpus bo.txt --model-shape mistral-7b --json
     """
     from vocabkit.cli.learning import LearningOptions
+    from vocabkit.cli.sizing import measure, own_shape
+    from vocabkit.report.advise import advise as judge
     from vocabkit.report.cost import shape_of
     from vocabkit.tokenizer import open_tokenizer
 
@@ -73,11 +68,11 @@ def advise(
     chosen = LearningOptions(**learning)
     language = chosen.adapted(registry.language(lang))
     tokenizer = open_tokenizer(base)
-    name = model_shape or _own_shape(tokenizer) or DEFAULT_SHAPE
+    name = model_shape or own_shape(tokenizer) or DEFAULT_SHAPE
     shape = shape_of(name)
     with console.progress(as_json) as progress:
-        points, on = measure(registry, tokenizer, language, chosen, max_size, text, shape, budget_tokens, progress)
-    advice = advice_of(language, points, shape, budget_tokens)
+        curve, on = measure(registry, tokenizer, language, chosen, max_size, text, shape, budget_tokens, progress)
+    advice = judge(language.name, curve, shape, budget_tokens)
     if as_json:
         document = {
             "base": base,
@@ -91,108 +86,17 @@ def advise(
     _print(advice, language, base, name, on, budget_tokens)
 
 
-def measure(
-    registry: Registry,
-    tokenizer: Tokenizer,
-    language: Language,
-    chosen: LearningOptions,
-    max_size: int,
-    text: tuple[str, ...],
-    shape: Shape,
-    budget_tokens: float | None,
-    progress: Progress,
-) -> tuple[list[Size], str]:
-    """Return what each size would bring and cost, and what it was measured on."""
-    from vocabkit.cli.learning import learn_vocabulary, read_protected
-    from vocabkit.cli.pretokenizer import start_from
-    from vocabkit.corpus.held_out import HeldOut
-    from vocabkit.report.advise import size_of
-    from vocabkit.vocabulary.checks import padded_rows
-    from vocabkit.vocabulary.curve import curve
-
-    apart = HeldOut()
-    kept = read_protected(registry, language, chosen)
-    tokenizer = start_from(registry, tokenizer, language, chosen).tokenizer
-    vocabulary, _ = learn_vocabulary(
-        registry, tokenizer, language, max_size, chosen, progress, kept, apart=apart, or_fewer=True
-    )
-    lines, on = held_out(registry, language, apart, text)
-    progress.step(f"Measuring on {len(lines):,} lines")
-    points = curve(tokenizer, vocabulary.tokens, lines, apart.sample)
-    before = points[0].tokens_per_character
-    rows = [padded_rows(tokenizer, tokenizer.size + point.size) for point in points]
-    # A base that is a tokenizer alone takes the rows of the shape; what counts is how many are new.
-    shift = shape.vocabulary - rows[0]
-    return [
-        size_of(point, shape, row + shift, before, budget_tokens) for point, row in zip(points, rows, strict=True)
-    ], on
-
-
-def best_size(
-    registry: Registry,
-    tokenizer: Tokenizer,
-    language: Language,
-    chosen: LearningOptions,
-    max_size: int,
-    progress: Progress,
-) -> int:
-    """Return the number of new tokens at the knee of what they cost and save; 0 when there is none."""
-    from vocabkit.report.cost import shape_of
-    from vocabkit.vocabulary.curve import knee
-
-    shape = shape_of(_own_shape(tokenizer) or DEFAULT_SHAPE)
-    points, _ = measure(registry, tokenizer, language, chosen, max_size, (), shape, None, progress)
-    return points[knee([point.size for point in points], [point.cost.net for point in points])].size
-
-
-def advice_of(language: Language, points: list[Size], shape: Shape, budget_tokens: float | None) -> Advice:
-    """Return the advice for a curve."""
-    from vocabkit.report.advise import advise as judge
-    from vocabkit.vocabulary.curve import knee
-
-    place = knee([point.size for point in points], [point.cost.net for point in points])
-    return judge(language.name, points, place, shape, budget_tokens)
-
-
-def held_out(registry: Registry, language: Language, apart: HeldOut, text: tuple[str, ...]) -> tuple[list[str], str]:
-    """Return the lines to measure on, and what they are.
-
-    Raises VocabkitError when there are none in the language.
-    """
-    from vocabkit.cli.texts import read_lines
-    from vocabkit.corpus.held_out import MOST_LINES
-    from vocabkit.vocabulary.probes import prose_of
-
-    if text:
-        lines, on = [line for spec in text for line in read_lines(spec, registry, MOST_LINES)], ", ".join(text)
-    elif not apart.is_list:
-        lines, on = apart.held_out, "one line of ten of the corpus, which was not learned from"
-    elif language.evaluation_text:
-        lines, on = language.evaluation_text.splitlines(), f"the evaluation text of {language.code}"
-    else:
-        words = dict(apart.sample)
-        lines, on = list(prose_of(words, 2000, glue="")), "the words that were learned from, which flatters"
-    lines = [line for line in lines if any(map(language.owns, line))]
-    if not lines:
-        raise VocabkitError(f"no line of {language.name} is left to measure on; name held-out text with --text")
-    return lines, on
-
-
-def _own_shape(tokenizer: Tokenizer) -> str | None:
-    folder = tokenizer.source if tokenizer.source.is_dir() else tokenizer.source.parent
-    return str(folder / "config.json") if (Path(folder) / "config.json").is_file() else None
-
-
 def _print(advice: Advice, language: Language, base: str, shape: str, on: str, budget_tokens: float | None) -> None:
     from vocabkit.report.advise import AGAINST, QUALITY
     from vocabkit.report.literature import FINDINGS
 
     cells = []
     for point in advice.curve:
-        low, high = point.ratio_interval
+        low, high = point.text.ratio.low, point.text.ratio.high
+        within = "-" if low is None else f"{low:.3f}-{high:.3f}"
         seen = ["-" if point.rarely_seen is None else f"{share:.0%}" for share in point.rarely_seen or (0, 0)]
         cells.append(
-            [f"{point.size:,}", f"{point.tokens_per_character:.3f}", f"{point.ratio:.3f}", f"{low:.3f}-{high:.3f}",
+            [f"{point.size:,}", f"{point.tokens_per_character:.3f}", f"{point.ratio:.3f}", within,
              f"{point.cost.compute:.3f}", f"{point.cost.memory:.3f}", f"{point.cost.net:.3f}",
              *(seen if budget_tokens else [])]
         )  # fmt: skip

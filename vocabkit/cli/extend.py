@@ -95,6 +95,8 @@ def extend(
     language = chosen.adapted(registry.language(lang or "zh"))
     if vocabulary and wanted == "auto":
         raise click.UsageError("--size auto learns from a corpus; give --vocabulary a number")
+    if wanted == "auto" and "-" in learning["corpus"]:
+        raise click.UsageError("--size auto reads the corpus twice, and stdin can be read once; save it to a file")
     if vocabulary and learning["corpus"]:
         raise click.UsageError("--vocabulary and --corpus exclude each other: merge what is learned, or learn")
     tokenizer = open_tokenizer(base)
@@ -170,7 +172,7 @@ def _number(
     """
     if not isinstance(wanted, str):
         return wanted
-    from vocabkit.cli.advise import MOST_TOKENS, best_size
+    from vocabkit.cli.sizing import MOST_TOKENS, best_size
 
     with console.progress(as_json) as progress:
         size = best_size(registry, tokenizer, language, chosen, MOST_TOKENS, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,7 @@ from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
     from vocabkit.language import Language
-    from vocabkit.measure.size_curve import Point
-    from vocabkit.report.facts import Facts
+    from vocabkit.report.facts import Curve, Facts
     from vocabkit.tokenizer.base import Tokenizer
     from vocabkit.vocabulary.new_tokens import NewTokenFacts
     from vocabkit.vocabulary.vocabulary_file import Vocabulary
@@ -53,7 +53,7 @@ def gather(
     from vocabkit.vocabulary.new_tokens import describe
 
     folder = Path(name) if Path(name).is_dir() else None
-    curves = tuple(map(read_run, runs))
+    read = tuple(map(read_run, runs))
     candidate = open_tokenizer(name)
     manifest = (read_manifest(folder) if folder else None) or {}
     base = _open_base(name, candidate, manifest, against)
@@ -72,8 +72,9 @@ def gather(
     vocabulary = _vocabulary(folder)
     tokens = describe(base, candidate, vocabulary.tokens if vocabulary else (), lines)
     progress("Measuring the texts")
-    worst, best = extremes(base, candidate, _own(lines, language))
-    points, note = _curve(registry, base, candidate, language, manifest, vocabulary, [one for _, one in texts])
+    own = [line for line in lines if language and any(map(language.owns, line))]
+    worst, best = extremes(base, candidate, own or lines)
+    curve = _curve(base, candidate, language, manifest, vocabulary, [*(one for _, one in texts), own])
     pieces = {piece: base.token_bytes(piece) or b"" for token in tokens for piece in token.replaces}
     source = candidate.source
     return Facts(
@@ -98,9 +99,8 @@ def gather(
         tokens=tuple(tokens),
         pieces=pieces,
         nearest=_nearest(candidate, base, tokens, progress),
-        curve=tuple(points),
-        curve_note=note,
-        runs=curves,
+        curve=curve,
+        runs=read,
     )
 
 
@@ -171,42 +171,48 @@ def _vocabulary(folder: Path | None) -> Vocabulary | None:
     return read_vocabulary(path) if path and path.is_file() else None
 
 
-def _own(lines: Sequence[str], language: Language | None) -> list[str]:
-    """Return the lines that hold a character of the language; all, when none does or there is no language."""
-    own = [line for line in lines if language and any(map(language.owns, line))]
-    return own or list(lines)
-
-
 def _curve(
-    registry: Registry,
     base: Tokenizer,
     candidate: Tokenizer,
     language: Language | None,
     manifest: Mapping[str, Any],
     vocabulary: Vocabulary | None,
     texts: Sequence[Sequence[str]],
-) -> tuple[list[Point], str]:
-    """Return the size curve, or nothing and why there is none."""
-    from vocabkit.measure.size_curve import size_curve
+) -> Curve:
+    """Return the size curve on all texts but the last, with costs by the last; or nothing and why there is none.
+
+    texts: the lines of each; of the last those in the language, which may be none.
+    """
+    from vocabkit.cli.sizing import shape_before, weighed
+    from vocabkit.measure.size_curve import prefixes_of, size_curve, sizes
+    from vocabkit.report.facts import Curve
     from vocabkit.vocabulary.merge import union
     from vocabkit.vocabulary.recipes import RECIPES
     from vocabkit.vocabulary.vocabulary_file import Vocabulary
 
     if not any(texts):
-        return [], "No text of the language was given; name one with --text."
+        return Curve(note="No text of the language was given; name one with --text.")
     if vocabulary is None or language is None:
-        return [], "The folder has no vocabulary.jsonl, which would say in what order its tokens were learned."
+        return Curve(
+            note="The folder has no vocabulary.jsonl, which would say in what order its tokens were learned."
+        )
     tokens = vocabulary.tokens
     is_union = manifest.get("arguments", {}).get("merger") in ("union", *RECIPES)
 
-    def prefix(size: int) -> Tokenizer:
-        if is_union:
-            return union(base, Vocabulary(pieces=tuple(token.text for token in tokens[:size])), language).tokenizer
-        return base.extended(tokens[:size])
+    def joined(size: int) -> Tokenizer:
+        pieces = tuple(token.text for token in tokens[:size])
+        return union(base, Vocabulary(pieces=pieces), language).tokenizer if size else base
 
-    points = size_curve(base, candidate, len(tokens), prefix, texts)
-    note = "vocabulary.jsonl does not make this tokenizer again, so its beginnings say nothing about it."
-    return points, "" if points else note
+    prefix = joined if is_union else prefixes_of(base, tokens)
+    whole = prefix(len(tokens))
+    if any(whole.encode(lines) != candidate.encode(lines) for lines in texts[:-1]):
+        return Curve(
+            note="vocabulary.jsonl does not make this tokenizer again, so its beginnings say nothing about it."
+        )
+    points = size_curve(prefix, sizes(len(tokens)), texts)
+    shape, name = shape_before(base, candidate)
+    costs = weighed(points, base, shape) if texts[-1] else []
+    return Curve(tuple(replace(point, texts=point.texts[:-1]) for point in points), tuple(costs), name)
 
 
 def _nearest(

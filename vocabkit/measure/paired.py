@@ -51,15 +51,20 @@ def loss_over_lines(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> In
     the interval is from the 2.5th to the 97.5th percentile.  Below FEWEST_LINES lines there is none.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-
-    def loss(left: Values, right: Values) -> Values:
-        return right / left - 1
-
-    value = float(loss(a.sum(), b.sum()))
+    value = float(b.sum() / a.sum() - 1)
     if len(a) < FEWEST_LINES or not math.isfinite(value):
         return Interval(value, None, None)
-    drawn = np.quantile(_resampled(np.stack([a, b]), loss, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(drawn[0]), float(drawn[1]))
+    sums = resampled_sums(np.stack([a, b]), seed=seed)
+    return percentiles(value, sums[:, 1] / sums[:, 0] - 1)
+
+
+def percentiles(value: float, drawn: Values) -> Interval:
+    """Return `value` with the interval in which it lay over resampled lines, from the 2.5th to the 97.5th percentile.
+
+    drawn: [R] what it was in each sample.
+    """
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def difference_over_items(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Interval:
@@ -93,7 +98,8 @@ def difference_over_seeds(first: ArrayLike, second: ArrayLike, weights: ArrayLik
     value = float(by_seed.mean())
     if seeds < 2 or lines < FEWEST_LINES:
         return Interval(value, None, None)
-    drawn = _resampled(np.stack([difference.mean(0), sizes]), lambda total, size: total / size, seed)
+    sums = resampled_sums(np.stack([difference.mean(0), sizes]), seed=seed)
+    drawn = sums[:, 0] / sums[:, 1]
     return combined(
         value,
         [
@@ -133,18 +139,22 @@ def t_quantile(freedom: float) -> float:
 
 def line_variance(values: ArrayLike, statistic: Callable[[Values, Values], Values], *, seed: int = 0) -> float:
     """Return the variance of a statistic of two sums over lines, by a bootstrap.  values: [2, L]."""
-    return float(_resampled(np.asarray(values, np.float64), statistic, seed).var(ddof=1))
+    sums = resampled_sums(values, seed=seed)
+    return float(statistic(sums[:, 0], sums[:, 1]).var(ddof=1))
 
 
-def _resampled(values: Values, statistic: Callable[[Values, Values], Values], seed: int) -> Values:
-    """Return `statistic` of the sums of two rows, [2, L], over lines drawn with replacement; [RESAMPLES]."""
+def resampled_sums(values: ArrayLike, *, seed: int = 0) -> Values:
+    """Return the sums over lines that are drawn with replacement, [RESAMPLES, K], the same lines for all rows.
+
+    values: [K, L], of each line.
+    """
+    rows = np.asarray(values, np.float64)
     generator = np.random.default_rng(seed)
-    lines = values.shape[1]
+    lines = rows.shape[1]
     step = max(1, BLOCK_VALUES // lines)
     found = []
     for begin in range(0, RESAMPLES, step):
         # How often each line is drawn, instead of which: sums are then products.
         counts = generator.multinomial(lines, np.full(lines, 1 / lines), min(step, RESAMPLES - begin))
-        sums = counts @ values.T
-        found.append(statistic(sums[:, 0], sums[:, 1]))
+        found.append(counts @ rows.T)
     return np.concatenate(found)

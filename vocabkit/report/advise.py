@@ -6,51 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vocabkit.report.cost import Cost, Shape, break_even_characters, cost_of
+from vocabkit.report.cost import Shape, break_even_characters
 from vocabkit.report.literature import FINDINGS
+from vocabkit.report.sizes import TIMES, Size, knee_of
 
 # Ours, not the literature's: what a base may leave before extending it is worth a change of every row that is served.
 COVERED = 1.3
-# Of the new rows that a budget trains fewer than 100 times, so many are too many.
-STARVED, TIMES = 0.05, 100
+# Of the new rows that a budget trains fewer than TIMES times, so many are too many.
+STARVED = 0.05
 # Below half a billion tokens, studies found extension to cost quality unless texts become this much shorter.
 SMALL_BUDGET, LARGE_GAIN = 0.5e9, 2.5
 
 AGAINST, FOR = "against", "for efficiency"
 QUALITY = "unknown until `vocabkit ab` compares both on your text"
-
-
-@dataclass(frozen=True)
-class Size:
-    """One size of an extension.
-
-    rows: of the vocabulary matrices, padded.  tokens_per_character, ratio: on held-out text, with 95 % intervals.
-    rarely_seen: share of new rows that the budget trains fewer than 100 and 1,000 times; None without a budget.
-    """
-
-    size: int
-    rows: int
-    tokens_per_character: float
-    interval: tuple[float, float]
-    ratio: float
-    ratio_interval: tuple[float, float]
-    rarely_seen: tuple[float, float] | None
-    cost: Cost
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "size": self.size,
-            "rows": self.rows,
-            "tokens_per_character": self.tokens_per_character,
-            "interval": list(self.interval),
-            "ratio": self.ratio,
-            "ratio_interval": list(self.ratio_interval),
-            "rarely_seen": None
-            if self.rarely_seen is None
-            else dict(zip(("100", "1000"), self.rarely_seen, strict=True)),
-            **self.cost.to_json(),
-        }
 
 
 @dataclass(frozen=True)
@@ -79,11 +47,12 @@ class Advice:
         }
 
 
-def advise(language: str, curve: Sequence[Size], chosen: int, shape: Shape, budget_tokens: float | None) -> Advice:
+def advise(language: str, curve: Sequence[Size], shape: Shape, budget_tokens: float | None) -> Advice:
     """Return the advice that a curve supports.
 
-    curve: ascending, the first without new tokens.  chosen: the place of its knee.
+    curve: ascending, the first without new tokens.
     """
+    chosen = knee_of(curve)
     base, best, point = curve[0], curve[-1], curve[chosen]
     reach = 1 / best.ratio
     reasons = [
@@ -129,20 +98,3 @@ def advise(language: str, curve: Sequence[Size], chosen: int, shape: Shape, budg
             f"training on {budget_tokens:,.0f} tokens has paid for itself in compute after {paid:.2g} characters"
         )
     return Advice(FOR, point.size, tuple(reasons), tuple(curve), paid)
-
-
-def size_of(point: Any, shape: Shape, rows: int, before: float, budget_tokens: float | None) -> Size:
-    """Return a point of `vocabulary.curve` with its cost."""
-    seen = None
-    if budget_tokens and point.size:
-        seen = (point.rarely_seen(budget_tokens, TIMES), point.rarely_seen(budget_tokens, 10 * TIMES))
-    return Size(
-        point.size,
-        rows,
-        point.tokens_per_character,
-        point.interval,
-        point.ratio,
-        point.ratio_interval,
-        seen,
-        cost_of(shape, rows, before, point.tokens_per_character),
-    )

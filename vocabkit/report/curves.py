@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 480, 264
-LEFT, RIGHT, TOP, BOTTOM = 58, 18, 14, 46
+# Wide enough for figures of 15 units beside the label, which is what they are on a phone.
+LEFT, RIGHT, TOP, BOTTOM = 74, 18, 14, 46
 NUM_TICKS = 5
 # Told apart by colour (Okabe and Ito) and by shape; the page's style gives colours to c0, c1, ...
 SHAPES = ("circle", "square", "diamond", "ring")
@@ -17,10 +18,14 @@ MOST_MARKED = 24
 
 @dataclass(frozen=True)
 class Series:
-    """A line with its name; points as (x, y), by x."""
+    """A line with its name; points as (x, y), by x.
+
+    within: lowest and highest y at each point, drawn as a band; () without one.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
+    within: Sequence[tuple[float, float]] = ()
 
 
 def line_chart(
@@ -31,16 +36,18 @@ def line_chart(
     y_label: str,
     from_zero: bool = True,
     y_text: Callable[[float], str] | None = None,
+    mark: tuple[float, str] | None = None,
 ) -> str:
     """Return a chart of up to four series, with a legend where there are several.
 
     from_zero: the vertical axis begins at 0.  y_text: how its figures are written.
+    mark: an x to draw a line at, and the word beside it.
     """
     drawn = [one for one in series if one.points][: len(SHAPES)]
     if not drawn:
         return ""
     xs = [x for one in drawn for x, _ in one.points]
-    ys = [y for one in drawn for _, y in one.points]
+    ys = [y for one in drawn for _, y in one.points] + [y for one in drawn for pair in one.within for y in pair]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(0.0 if from_zero else min(ys), max(ys))
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
     y_low, y_high = y_ticks[0], y_ticks[-1]
@@ -69,10 +76,15 @@ def line_chart(
         f'<text class="label" transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">'
         f"{html.escape(y_label)}</text>"
     )
+    if mark:
+        parts.append(_marked(*place(mark[0], y_high), mark[1]))
     for index, one in enumerate(drawn):
+        if one.within:
+            xs_of = [x for x, _ in one.points]
+            low, high = ([place(x, pair[end]) for x, pair in zip(xs_of, one.within, strict=True)] for end in (0, 1))
+            parts.append(f'<path class="band c{index}" d="M{_joined([*high, *reversed(low)])}Z"/>')
         points = [place(x, y) for x, y in one.points]
-        line = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        parts.append(f'<g class="c{index}"><path class="line" d="M{line}"/>')
+        parts.append(f'<g class="c{index}"><path class="line" d="M{_joined(points)}"/>')
         marked = points if len(points) <= MOST_MARKED else points[-1:]
         parts += [_mark(SHAPES[index], x, y) for x, y in marked]
         parts.append("</g>")
@@ -94,6 +106,20 @@ def ticks(low: float, high: float) -> list[float]:
 def number(value: float) -> str:
     """Return a figure as people write it: 12000.0 -> "12,000", 0.25 -> "0.25"."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+
+
+def _joined(points: Sequence[tuple[float, float]]) -> str:
+    return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _marked(x: float, top: float, word: str) -> str:
+    """Return a line from `top` to the bottom, and its word on the side that has room."""
+    is_left = x < WIDTH * 0.6
+    side = f'x="{x + (6 if is_left else -6):.1f}" text-anchor="{"start" if is_left else "end"}"'
+    return (
+        f'<path class="at" d="M{x:.1f} {top:.1f}V{HEIGHT - BOTTOM}"/>'
+        f'<text class="label" {side} y="{top + 12:.1f}">{html.escape(word)}</text>'
+    )
 
 
 def _mark(shape: str, x: float, y: float) -> str:

@@ -7,12 +7,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vocabkit.report.sizes import Size, knee_of
+
 if TYPE_CHECKING:
     from vocabkit.measure.before_after import Length
     from vocabkit.measure.side_by_side import SideBySide
     from vocabkit.measure.size_curve import Point
     from vocabkit.report.runs import RunCurves
     from vocabkit.vocabulary.new_tokens import NewTokenFacts
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Beginnings of the vocabulary, in the order in which it was learned.
+
+    points: what the texts take at each size; () without a curve, and then `note` says why.
+    costs: the same sizes with what they cost, by the lines in the language.  shape: what says the model's shape.
+    """
+
+    points: tuple[Point, ...] = ()
+    costs: tuple[Size, ...] = ()
+    shape: str = ""
+    note: str = ""
+
+    @property
+    def knee(self) -> Size | None:
+        """The size to take, 0 when each costs more than it saves; None without a curve."""
+        return self.costs[knee_of(self.costs)] if self.costs else None
+
+    @property
+    def knee_is_last(self) -> bool:
+        """Whether more tokens than were learned might pay."""
+        return self.knee is not None and self.knee is self.costs[-1]
 
 
 @dataclass(frozen=True)
@@ -27,7 +53,7 @@ class Facts:
     worst, best: lines that gained least and most.  english: those of `num_english` lines that changed.
     tokens: the new ones, by id.  pieces: ids of the base -> bytes, of those that new tokens replace.
     nearest: new id -> old tokens and the cosine of their rows, nearest first, for some tokens.
-    curve: tokens on `texts` for beginnings of the vocabulary; without one, `curve_note` says why.
+    curve: tokens on `texts` for beginnings of the vocabulary.
     """
 
     name: str
@@ -51,8 +77,7 @@ class Facts:
     tokens: tuple[NewTokenFacts, ...]
     pieces: Mapping[int, bytes]
     nearest: Mapping[int, tuple[tuple[bytes, float], ...]] = field(default_factory=dict)
-    curve: tuple[Point, ...] = ()
-    curve_note: str = ""
+    curve: Curve = Curve()
     runs: tuple[RunCurves, ...] = ()
 
     @property
@@ -117,7 +142,8 @@ class Facts:
             "certificate": {"ok": bool(self.certificate["ok"]), "failed": self.failed, "stored": self.is_stored},
             "texts": [text.to_json() for text in self.texts],
             "scripts": [script.to_json() for script in self.scripts],
-            "curve": [point.to_json() for point in self.curve],
+            "curve": [point.to_json() for point in self.curve.points],
+            "knee": self.curve.knee and {"model_shape": self.curve.shape, **self.curve.knee.to_json()},
             "runs": [run.name for run in self.runs],
         }
 

@@ -11,43 +11,86 @@ from vocabkit.report.visible import as_html, as_line, as_text
 
 if TYPE_CHECKING:
     from vocabkit.measure.before_after import Length
+    from vocabkit.measure.paired import Interval
     from vocabkit.report.runs import RunCurves
 
 MOST_SCRIPTS = 12
 CURVE = "Every beginning of the vocabulary, in the order in which it was learned, is a tokenizer of its own."
+BANDS = "Bands and columns named 95 % are where other lines like these would put it (lines resampled in pairs)."
+NET = "compute times memory (the new rows with their training state)"
 
 
 def curve_html(facts: Facts) -> str:
     """Return the size curve and its table, or why there is none."""
-    if not facts.curve:
-        return f"<p>{as_line(facts.curve_note)}</p>"
-    base = facts.curve[0].tokens
-    series = [
-        Series(as_text(text.name), [(point.size, 100 * point.tokens[i] / max(base[i], 1)) for point in facts.curve])
-        for i, text in enumerate(facts.texts)
-    ]
+    curve = facts.curve
+    if not curve.points:
+        return f"<p>{as_line(curve.note)}</p>"
+    columns = list(zip(*(point.texts for point in curve.points), strict=True))
+    sizes = [point.size for point in curve.points]
+    series = []
+    for text, column in zip(facts.texts, columns, strict=True):
+        ratios = [one.ratio for one in column]
+        points = [(size, 100 * ratio.value) for size, ratio in zip(sizes, ratios, strict=True)]
+        within = [(100 * ratio.low, 100 * ratio.high) for ratio in ratios if ratio.low is not None and ratio.high]
+        series.append(Series(as_text(text.name), points, within if len(within) == len(points) else ()))
+    knee = curve.knee
     chart = line_chart(
         series,
         "Tokens on the texts against the number of new tokens",
         x_label="new tokens",
         y_label="tokens, of the base's",
         y_text=lambda value: f"{value:g} %",
+        mark=(knee.size, "knee") if knee and knee.size else None,
     )
-    heads = "".join(f'<th scope="col">{as_line(text.name)}</th><th scope="col">of base</th>' for text in facts.texts)
-    rows = "".join(
-        f'<tr><th scope="row">{point.size:,}</th>'
-        + "".join(
-            f"<td>{count:,}</td><td>{100 * count / max(start, 1):.1f} %</td>"
-            for count, start in zip(point.tokens, base, strict=True)
-        )
-        + "</tr>"
-        for point in facts.curve
-    )
-    table = f'<table class="figures"><thead><tr><th scope="col">new tokens</th>{heads}</tr></thead>{rows}</table>'
+    has_intervals = any(one.within for one in series)
+    table = _curve_table(facts, has_intervals)
     wide = f'<div class="wide" tabindex="0" role="region" aria-label="Size curve">{table}</div>'
-    # Two columns a text: more than two texts need the whole width.
-    kind = "charts" if len(facts.texts) <= 2 else ""
-    return f'<p>{CURVE}</p><div class="{kind}">{chart}{wide}</div>'
+    # Three columns a text: more than one text needs the whole width.
+    kind = "charts" if len(facts.texts) == 1 else ""
+    said = f" {BANDS}" if has_intervals else ""
+    return f'<p>{CURVE}{said}</p>{_knee(facts)}<div class="{kind}">{chart}{wide}</div>'
+
+
+def _curve_table(facts: Facts, has_intervals: bool) -> str:
+    curve, knee = facts.curve, facts.curve.knee
+    within = '<th scope="col">95 %</th>' if has_intervals else ""
+    net = '<th scope="col">net cost</th>' if curve.costs else ""
+    heads = "".join(
+        f'<th scope="col">{as_line(text.name)}</th><th scope="col">of base</th>{within}' for text in facts.texts
+    )
+    rows = []
+    for place, point in enumerate(curve.points):
+        cells = [f"<td>{curve.costs[place].cost.net:.3f}</td>"] if curve.costs else []
+        for text in point.texts:
+            cells.append(f'<td>{text.tokens:,}</td><td class="soft">{100 * text.ratio.value:.1f} %</td>')
+            if has_intervals:
+                cells.append(f'<td class="soft">{_interval(text.ratio) if place else ""}</td>')
+        is_knee = bool(knee and knee.size and knee.size == point.size)
+        name = f"{'knee ' if is_knee else ''}{point.size:,}"
+        rows.append(f'<tr{" class=knee" if is_knee else ""}><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    top = f'<thead><tr><th scope="col">new tokens</th>{net}{heads}</tr></thead>'
+    return f'<table class="figures">{top}{"".join(rows)}</table>'
+
+
+def _interval(found: Interval) -> str:
+    return "–" if found.low is None or found.high is None else f"{100 * found.low:.1f}–{100 * found.high:.1f}"
+
+
+def _knee(facts: Facts) -> str:
+    """Return a line about the size that the net cost asks for, nothing where no text is in the language."""
+    knee = facts.curve.knee
+    if not knee:
+        return ""
+    basis = f"Measured on the lines in {as_line(facts.language)}, for the shape of {as_line(facts.curve.shape)}."
+    if not knee.size:
+        said = f"Net cost has no knee: counting {NET}, every size costs more than shorter text saves."
+        return f"<p>{said} {basis}</p>"
+    more = "they are all that were learned" if facts.curve.knee_is_last else "twice as many save less than 1 % more"
+    return (
+        f"<p><b>The knee in net cost is at {knee.size:,} new tokens</b>: with them a character costs "
+        f"{knee.cost.net:.2f} of what it costs the base, counting {NET}, and {more}. {basis} "
+        f"<code>extend --size auto</code> takes the knee.</p>"
+    )
 
 
 def bars_html(facts: Facts) -> str:

@@ -37,16 +37,10 @@ def learn(
         raise VocabkitError(
             f"the corpus holds no {language.name} text; check --lang {language.code} and the files given to --corpus"
         )
-    units = base.units(list(spans))
-    weights = np.fromiter(spans.values(), np.int64, len(spans))
-    rules = TokenRules(language, base.preparer().mark, frozenset(base.special_tokens), max_length, bridges)
-
-    def may_learn(token: bytes) -> bool:
-        return token not in refused and rules(token)
-
-    learned = learn_merges(
-        base, units, weights, size=size, may_learn=may_learn, min_count=min_count, progress=progress
-    )
+    learned = learn_at_most(
+        base, language, spans, size=size, max_length=max_length, min_count=min_count, bridges=bridges,
+        refused=refused, progress=progress,
+    )  # fmt: skip
     if len(learned) < size:
         more = ", or allow more with --max-drift" if refused else ""
         raise TooLittleTextError(
@@ -55,3 +49,28 @@ def learn(
             len(learned),
         )
     return learned
+
+
+def learn_at_most(
+    base: Tokenizer,
+    language: Language,
+    spans: Mapping[str, int],
+    *,
+    size: int,
+    max_length: int = 16,
+    min_count: int = 2,
+    bridges: bool = True,
+    refused: Collection[bytes] = frozenset(),
+    progress: Callable[[int], None] | None = None,
+) -> list[NewToken]:
+    """Return as many new tokens as the spans support, up to `size`; arguments as of `learn`."""
+    rules = TokenRules(language, base.preparer().mark, frozenset(base.special_tokens), max_length, bridges)
+    return learn_merges(
+        base,
+        base.units(list(spans)),
+        np.fromiter(spans.values(), np.int64, len(spans)),
+        size=size,
+        may_learn=lambda token: token not in refused and rules(token),
+        min_count=min_count,
+        progress=progress,
+    )

@@ -9,14 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vocabkit.language import Language
 from vocabkit.tokenizer.base import NewToken, Tokenizer
-from vocabkit.vocabulary.continued_bpe import learn_merges
 from vocabkit.vocabulary.drift import BaseText, learn_within
 from vocabkit.vocabulary.extend import Merger
-from vocabkit.vocabulary.spans import SpanCutter, TokenRules
+from vocabkit.vocabulary.learn import learn_at_most
+from vocabkit.vocabulary.spans import SpanCutter
 from vocabkit.vocabulary.verify import Certificate, verify
 from vocabkit.vocabulary.vocabulary_file import Vocabulary
 
@@ -67,20 +65,12 @@ def check_reachable(base: Tokenizer, language: Language, texts: Sequence[str], m
 
     Every pair that occurs is learned, rare ones too: texts may be a few sentences.
     """
-    preparer = base.preparer()
-    cut = SpanCutter(preparer, language)
+    cut = SpanCutter(base.preparer(), language)
     spans = Counter(span for text in texts for span in cut(text, True, True))
-    rules = TokenRules(language, preparer.mark, frozenset(base.special_tokens), language.max_token_length)
 
     def learn(refused: frozenset[bytes]) -> list[NewToken]:
-        return learn_merges(
-            base,
-            base.units(list(spans)),
-            np.fromiter(spans.values(), np.int64, len(spans)),
-            size=MOST_TOKENS,
-            may_learn=lambda token: token not in refused and rules(token),
-            min_count=1,
-        )
+        length = language.max_token_length
+        return learn_at_most(base, language, spans, size=MOST_TOKENS, max_length=length, min_count=1, refused=refused)
 
     if language.max_drift:
         tokens = learn_within(base, language, BaseText(), language.max_drift, learn).tokens
