@@ -52,6 +52,14 @@ def register_initializers(register: Callable[..., None]) -> None:
 
 
 @hookimpl
+def register_probes(register: Callable[..., None]) -> None:
+    """Offer small probes of bias and of refusals, to see whether training changed either."""
+    register("pronouns", _lazy("vocabkit.measure.pronouns", "pronouns"))
+    register("refusal-harmful", _lazy("vocabkit.measure.refusal", "harmful"))
+    register("refusal-harmless", _lazy("vocabkit.measure.refusal", "harmless"))
+
+
+@hookimpl
 def register_commands(cli: click.Group) -> None:
     """Add vocabkit's own commands."""
     from vocabkit.cli.commands import add_commands

@@ -45,5 +45,10 @@ def register_initializers(register: Callable[..., None]) -> None:
 
 
 @hookspec
+def register_probes(register: Callable[..., None]) -> None:
+    """Offer what a model is probed for: `register("pronouns", probe)`, `probe(subject, language)` -> Finding."""
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the `vocabkit` click group."""

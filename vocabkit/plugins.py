@@ -60,6 +60,7 @@ class Registry:
     learners: dict[str, Callable[..., Any]] = field(default_factory=dict)
     mergers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     initializers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    probes: dict[str, Callable[..., Any]] = field(default_factory=dict)
     # (kind, name) -> which two plugins offer it; whoever asks for it is told, everything else works.
     conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
     _manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(GROUP), repr=False)
@@ -79,6 +80,10 @@ class Registry:
     def initializer(self, name: str) -> Callable[..., Any]:
         """Return the initialiser registered as `name`."""
         return self._get("initializer", self.initializers, name)
+
+    def probe(self, name: str) -> Callable[..., Any]:
+        """Return the probe registered as `name`."""
+        return self._get("probe", self.probes, name)
 
     def add_commands(self, cli: click.Group) -> None:
         """Let every plugin add its commands to `cli`; a plugin that fails is reported, not raised."""
@@ -271,6 +276,7 @@ def _add(registry: Registry, plugin: Plugin, loaded: object) -> None:
         ("learner", registry.learners, "register_learners"),
         ("merger", registry.mergers, "register_mergers"),
         ("initializer", registry.initializers, "register_initializers"),
+        ("probe", registry.probes, "register_probes"),
     )
     for kind, table, hook in tables:
         if plugin.error is None:

@@ -14,6 +14,7 @@ from vocabkit.cli import bench_parity, options
 from vocabkit.cli.bench_answers import code_switching
 from vocabkit.cli.bench_choice import choice
 from vocabkit.cli.bench_model import init, perplexity
+from vocabkit.cli.bench_probe import probe
 from vocabkit.errors import VocabkitError
 from vocabkit.plugins import Registry
 
@@ -34,6 +35,7 @@ bench.add_command(choice)
 bench.add_command(code_switching)
 bench.add_command(init)
 bench.add_command(perplexity)
+bench.add_command(probe)
 
 
 @bench.command("encode-length")

@@ -16,9 +16,10 @@ from vocabkit.errors import VocabkitError
 
 if TYPE_CHECKING:
     from vocabkit.console import Progress
-    from vocabkit.measure.choice import Accuracy, Prediction, Subject
+    from vocabkit.measure.choice import Accuracy, Prediction
     from vocabkit.measure.choice_prompts import Style
     from vocabkit.measure.questions import Question
+    from vocabkit.measure.subject import Subject
 
 # A letter, and a sentence around it.
 WRITTEN_TOKENS = 48

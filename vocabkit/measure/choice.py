@@ -10,27 +10,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from vocabkit.errors import VocabkitError
 from vocabkit.measure.choice_prompts import Style, chosen_letter
 from vocabkit.measure.paired import Interval, difference_over_items
 from vocabkit.measure.questions import Question
+from vocabkit.measure.subject import Subject
 from vocabkit.measure.wilson import wilson
 
 LETTERS, TEXTS, PER_BYTE, WRITTEN = "letters", "texts", "texts/byte", "written"
 # Questions that are written at once hold their prompts in memory.
 WRITTEN_AT_ONCE = 64
-
-
-class Subject(Protocol):
-    """What is asked: see `vocabkit.infer.asked.Asked`."""
-
-    def fits(self, question: str, answers: Sequence[str], room: int = 0) -> bool: ...
-
-    def bits(self, question: str, answers: Sequence[str]) -> list[float]: ...
-
-    def answers(self, questions: Sequence[str], max_new_tokens: int) -> list[str]: ...
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,7 @@ def difference_over_items(first: ArrayLike, second: ArrayLike, *, seed: int = 0)
     value = float(difference.mean())
     if len(difference) < FEWEST_LINES or not difference.any():
         return Interval(value, None, None)
-    ones = np.ones_like(difference)
-    drawn = _resampled(np.stack([difference, ones]), lambda total, count: total / count, seed)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(low), float(high))
+    return percentiles(value, resampled_sums(difference[None], seed=seed)[:, 0] / len(difference))
 
 
 def difference_over_seeds(first: ArrayLike, second: ArrayLike, weights: ArrayLike, *, seed: int = 0) -> Interval:
