@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from support import ROOT
@@ -148,7 +149,7 @@ def test_pages_about_plugins_name_each_other_and_links_lead_somewhere() -> None:
 def test_every_hook_is_documented() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     hooks = [name for name in vars(hookspecs) if name.startswith("register_")]
-    assert len(hooks) == 6
+    assert len(hooks) == 7
     for name in hooks:
         argument = getattr(hookspecs, name).__code__.co_varnames[0]
         assert f"`{name}({argument})`" in text
@@ -160,6 +161,19 @@ def test_the_language_of_the_plugin_page_keeps_the_contract() -> None:
     scope: dict[str, object] = {}
     exec(code, scope)
     check_language(scope["DZONGKHA"])  # type: ignore[arg-type]
+
+
+def test_the_probe_of_the_measuring_page_is_one() -> None:
+    class Subject:
+        def answers(self, questions: tuple[str, ...], count: int) -> list[str]:
+            return ["ལྷ་ས ok" for _ in questions]
+
+    (code,) = re.findall(r"```python\n(.*?)```", read("docs/measuring.md"), re.DOTALL)
+    page = ModuleType("page")
+    exec(code, vars(page))
+    registry = load_plugins({}, {"page": page})
+    found = registry.probe("answers-in-tibetan")(Subject(), "bo")
+    assert [item.value for item in found.items] == [4 / 7]
 
 
 def test_the_readme_names_the_test_line_that_ci_runs() -> None:
