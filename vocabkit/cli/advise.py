@@ -63,7 +63,7 @@ def advise(
       vocabkit advise --lang bo --corpus bo.txt --model-shape mistral-7b --json
     """
     from vocabkit.cli.learning import LearningOptions
-    from vocabkit.report.cost import shape_of
+    from vocabkit.report.cost import shape_of, with_rows_of
     from vocabkit.tokenizer import open_tokenizer
 
     if budget_tokens is not None and budget_tokens <= 0:
@@ -74,7 +74,7 @@ def advise(
     language = chosen.adapted(registry.language(lang))
     tokenizer = open_tokenizer(base)
     name = model_shape or _own_shape(tokenizer) or DEFAULT_SHAPE
-    shape = shape_of(name)
+    shape = with_rows_of(shape_of(name), tokenizer.padded_size)
     with console.progress(as_json) as progress:
         points, on = measure(registry, tokenizer, language, chosen, max_size, text, shape, budget_tokens, progress)
     advice = advice_of(language, points, shape, budget_tokens)
@@ -110,7 +110,8 @@ def measure(
     from vocabkit.vocabulary.checks import padded_rows
     from vocabkit.vocabulary.curve import curve
 
-    apart = HeldOut()
+    # What `extend` would learn from, unless lines of it are the only ones to measure on.
+    apart = HeldOut(0) if text else HeldOut()
     kept = read_protected(registry, language, chosen)
     tokenizer = start_from(registry, tokenizer, language, chosen).tokenizer
     vocabulary, _ = learn_vocabulary(
@@ -120,11 +121,11 @@ def measure(
     progress.step(f"Measuring on {len(lines):,} lines")
     points = curve(tokenizer, vocabulary.tokens, lines, apart.sample)
     before = points[0].tokens_per_character
-    rows = [padded_rows(tokenizer, tokenizer.size + point.size) for point in points]
-    # A base that is a tokenizer alone takes the rows of the shape; what counts is how many are new.
-    shift = shape.vocabulary - rows[0]
+    # Rows that the base has to spare are filled first; without new tokens nothing is padded.
+    rows = [padded_rows(tokenizer, max(shape.vocabulary, tokenizer.size + point.size)) for point in points[1:]]
     return [
-        size_of(point, shape, row + shift, before, budget_tokens) for point, row in zip(points, rows, strict=True)
+        size_of(point, shape, row, before, budget_tokens)
+        for point, row in zip(points, [shape.vocabulary, *rows], strict=True)
     ], on
 
 
@@ -137,10 +138,10 @@ def best_size(
     progress: Progress,
 ) -> int:
     """Return the number of new tokens at the knee of what they cost and save; 0 when there is none."""
-    from vocabkit.report.cost import shape_of
+    from vocabkit.report.cost import shape_of, with_rows_of
     from vocabkit.vocabulary.curve import knee
 
-    shape = shape_of(_own_shape(tokenizer) or DEFAULT_SHAPE)
+    shape = with_rows_of(shape_of(_own_shape(tokenizer) or DEFAULT_SHAPE), tokenizer.padded_size)
     points, _ = measure(registry, tokenizer, language, chosen, max_size, (), shape, None, progress)
     return points[knee([point.size for point in points], [point.cost.net for point in points])].size
 
