@@ -3,10 +3,10 @@
     python benchmarks/predictions.py --llama tokenizer.model --texts udhr/ [--base qwen ...] [--lang bo ...]
 
 --llama: LLaMA's SentencePiece model; the other bases come from packages of the extra `dev`.  --texts: a folder with
-CODE.txt, one paragraph a line.  A language with a list of words is learned from that and measured on the text, of the
+CODE.txt, one paragraph a line.  A language with a list of words is learned from that and measured on the text; of the
 others two of three paragraphs are learned from and the third is measured.  Every base becomes a small model of random
-weights with the rows of its release, so that parameters and bytes are counted in files; verdicts are those for a model
-of 7 B parameters.  Compared are the point of the curve at --size (or the last, where the text supports fewer) and the
+weights with the rows of its release, so that parameters and bytes are counted in files; verdicts are for a model of
+7 B parameters.  Compared are the point of the curve at --size (or the last, where the text supports fewer) and the
 size that is advised.  Exit code 1 when a prediction is wrong by more than 2 %, or a verdict is not the expected one.
 """
 
