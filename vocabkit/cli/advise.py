@@ -173,7 +173,9 @@ def held_out(registry: Registry, language: Language, apart: HeldOut, text: tuple
     else:
         words = dict(apart.sample)
         lines, on = list(prose_of(words, 2000, glue="")), "the words that were learned from, which flatters"
-    lines = [line for line in lines if any(map(language.owns, line))]
+    in_language = [line for line in lines if any(map(language.owns, line))]
+    # A text that was named is measured whole, as `bench encode-length` does it.
+    lines = lines if text and in_language else in_language
     if not lines:
         raise VocabkitError(f"no line of {language.name} is left to measure on; name held-out text with --text")
     return lines, on
