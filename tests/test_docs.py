@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from support import ROOT
@@ -16,6 +18,8 @@ from third_party import Environment
 
 from vocabkit import check_language, hookspecs
 from vocabkit.plugins import load_plugins
+from vocabkit.report.advise import COVERED, LARGE_GAIN, SMALL_BUDGET, STARVED, TIMES
+from vocabkit.report.cost import BYTES, TRAINING_BYTES, TRAINING_FLOPS
 
 # Chinese pages are written for their readers; what is typed is the same.
 TRANSLATED = [("README.md", "README.zh.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")]
@@ -144,6 +148,63 @@ def test_pages_about_plugins_name_each_other_and_links_lead_somewhere() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
     assert "plugins.md" in pages[0].read_text(encoding="utf-8")
     assert "writing-a-language-plugin.md" in pages[1].read_text(encoding="utf-8")
+
+
+def test_tables_of_measurements_are_those_of_the_newest_results() -> None:
+    script = ROOT / "docs" / "make_measured.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_measured_figures_outside_of_tables_are_in_the_results_of_their_benchmarks() -> None:
+    page = read("docs/guarantees.md")
+    hindi = next(row for row in newest("pretokenizer-llama3")["rows"] if row["code"] == "hi")
+    assert f"Hindi: {hindi['keep']['before']:.3f} to {hindi['extend']['before']:.3f} a character" in page
+    merges = newest("published-merge")
+    for one in (merges["published"], merges["default"]):
+        assert one["certificate"]["G3"].startswith("1,112,064 Unicode scalars")
+    assert f"{0x110000 - 2048:,} Unicode scalars" in page
+    assert "345 of" in merges["published"]["certificate"]["G6"]
+
+
+def test_every_benchmark_that_a_page_names_beside_a_figure_is_there() -> None:
+    for page in ("docs/guarantees.md", "docs/should-i-extend.md"):
+        named = re.findall(r"`python (benchmarks/\w+\.py)([^`]*)`", read(page))
+        assert named, page
+        for script, arguments in named:
+            text = read(script)
+            for option in re.findall(r"--[a-z-]+", arguments):
+                assert f'"{option}"' in text, f"{page}: {script} has no {option}"
+
+
+def test_predictions_were_within_two_percent_of_what_extend_made() -> None:
+    result = newest("predictions")
+    assert set(result["greatest"]) == {
+        "tokens_per_character", "new_rows", "new_parameters", "weight_bytes", "base_parameters",
+    }  # fmt: skip
+    assert max(result["greatest"].values()) <= 0.02
+    pairs = {(row["base"], row["code"]) for row in result["rows"]}
+    assert len({base for base, _ in pairs}) == 6
+    assert len({code for _, code in pairs}) == 5
+    assert len(pairs) == 30
+    assert not [row["wrong"] for row in result["rows"] if row["wrong"]]
+
+
+def test_the_limits_of_advice_are_those_of_the_page() -> None:
+    page = " ".join(read("docs/should-i-extend.md").split())
+    assert f"could not become {COVERED:g} times shorter" in page
+    assert f"more than one new row of {1 / STARVED:.0f}" in page.replace("twenty", "20")
+    assert f"fewer than {TIMES} examples" in page
+    assert f"below {SMALL_BUDGET / 1e9:g} billion tokens" in page.replace("half a", "0.5")
+    assert f"less than {LARGE_GAIN:g} times shorter" in page
+    assert f"{BYTES + TRAINING_BYTES} bytes for each new value" in page
+    assert f"({TRAINING_FLOPS} FLOPs a parameter" in page
+
+
+def newest(name: str) -> Any:
+    """Return the newest result of a benchmark."""
+    paths = sorted((ROOT / "benchmarks" / "results").glob(f"????-??-??-{name}-*-core-*.json"))
+    return json.loads(paths[-1].read_text(encoding="utf-8"))
 
 
 def test_every_hook_is_documented() -> None:

@@ -10,7 +10,7 @@ import transformers
 from tiny_models import tiny
 
 from vocabkit import VocabkitError
-from vocabkit.report.cost import SHAPES, break_even_characters, cost_of, shape_of
+from vocabkit.report.cost import SHAPES, break_even_characters, cost_of, shape_of, with_rows_of
 
 # Parameters as the papers and model cards say them.
 RELEASED = {
@@ -33,6 +33,14 @@ def test_a_folder_gives_its_own_shape(kind: str, tmp_path: Path, smollm2_folder:
     shape = shape_of(str(folder))
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert shape == shape_of(str(folder / "config.json"))
+
+
+def test_a_shape_takes_the_rows_of_the_base() -> None:
+    # Of its 152,064 rows Qwen2.5-7B uses 151,665; a tokenizer with other rows is another base on the same body.
+    assert with_rows_of(SHAPES["qwen2.5-7b"], 151_665) == SHAPES["qwen2.5-7b"]
+    for rows in (32_000, 152_065):
+        shape = with_rows_of(SHAPES["qwen2.5-7b"], rows)
+        assert (shape.vocabulary, shape.body) == (rows, SHAPES["qwen2.5-7b"].body)
 
 
 def test_the_paper_s_extension_of_7b() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vocabkit.tokenizer import hf_json, open_tokenizer
 from vocabkit.tokenizer.base import NewToken, Tokenizer
 from vocabkit.tokenizer.byte_alphabet import bytes_of, from_readable, readable, spelling_of
 from vocabkit.tokenizer.byte_level_bpe import PlainPreparer
+from vocabkit.tokenizer.open import starter_path
 from vocabkit.tokenizer.sentencepiece_bpe import scores_below
 from vocabkit.vocabulary import probes
 from vocabkit.vocabulary.spans import SpanCutter
@@ -49,6 +51,18 @@ def test_new_scores_are_distinct_and_below_llamas_sentinels() -> None:
     assert max(scores) < -1e9
     assert scores == sorted(scores, reverse=True)
     assert scores_below([0.0, -5.0], 3) == [-6.0, -7.0, -8.0]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "qwen.tiktoken"])
+def test_a_folder_is_the_source_whatever_file_it_holds(name: str, tmp_path: Path, request: Any) -> None:
+    """Weights beside a .model or ranks were left out of `extend` when the file was the source."""
+    if name == "tokenizer.model":
+        pytest.importorskip("mistral_common")
+    path = starter_path() if name == "tokenizer.model" else request.getfixturevalue("qwen_file")
+    shutil.copy(path, tmp_path / name)
+    opened = open_tokenizer(tmp_path)
+    assert opened.source == tmp_path
+    assert opened.id_table == open_tokenizer(path).id_table
 
 
 @pytest.mark.parametrize("name", ["llama3_file", "qwen_file"])

@@ -58,7 +58,7 @@ def advise(
     from vocabkit.cli.learning import LearningOptions
     from vocabkit.cli.sizing import measure, own_shape
     from vocabkit.report.advise import advise as judge
-    from vocabkit.report.cost import shape_of
+    from vocabkit.report.cost import shape_of, with_rows_of
     from vocabkit.tokenizer import open_tokenizer
 
     if budget_tokens is not None and budget_tokens <= 0:
@@ -69,7 +69,7 @@ def advise(
     language = chosen.adapted(registry.language(lang))
     tokenizer = open_tokenizer(base)
     name = model_shape or own_shape(tokenizer) or DEFAULT_SHAPE
-    shape = shape_of(name)
+    shape = with_rows_of(shape_of(name), tokenizer.padded_size)
     with console.progress(as_json) as progress:
         curve, on = measure(registry, tokenizer, language, chosen, max_size, text, shape, budget_tokens, progress)
     advice = judge(language.name, curve, shape, budget_tokens)

@@ -40,7 +40,8 @@ def measure(
     from vocabkit.corpus.held_out import HeldOut
     from vocabkit.measure.size_curve import prefixes_of, size_curve, sizes
 
-    apart = HeldOut()
+    # What `extend` would learn from, unless lines of it are the only ones to measure on.
+    apart = HeldOut(0) if text else HeldOut()
     kept = read_protected(registry, language, chosen)
     tokenizer = start_from(registry, tokenizer, language, chosen).tokenizer
     vocabulary, _ = learn_vocabulary(
@@ -62,21 +63,22 @@ def best_size(
     progress: Progress,
 ) -> int:
     """Return the number of new tokens at the knee of what they cost and save; 0 when there is none."""
-    from vocabkit.report.cost import shape_of
+    from vocabkit.report.cost import shape_of, with_rows_of
     from vocabkit.report.sizes import knee_of
 
-    shape = shape_of(own_shape(tokenizer) or DEFAULT_SHAPE)
+    shape = with_rows_of(shape_of(own_shape(tokenizer) or DEFAULT_SHAPE), tokenizer.padded_size)
     curve, _ = measure(registry, tokenizer, language, chosen, max_size, (), shape, None, progress)
     return curve[knee_of(curve)].size
 
 
 def weighed(points: Sequence[Point], base: Tokenizer, shape: Shape, budget_tokens: float | None = None) -> list[Size]:
-    """Return the points of a curve that begins with `base`, with what they cost a model of the shape."""
+    """Return the points of a curve that begins with `base`, with what they cost a model of the shape, of its rows."""
     from vocabkit.report.sizes import sizes_of
     from vocabkit.vocabulary.checks import padded_rows
 
-    rows = [padded_rows(base, base.size + point.size) for point in points]
-    return sizes_of(points, rows, shape, budget_tokens)
+    # Rows that the base has to spare are filled first; without new tokens nothing is padded.
+    rows = [padded_rows(base, max(shape.vocabulary, base.size + point.size)) for point in points[1:]]
+    return sizes_of(points, [shape.vocabulary, *rows], shape, budget_tokens)
 
 
 def held_out(registry: Registry, language: Language, apart: HeldOut, text: tuple[str, ...]) -> tuple[list[str], str]:
@@ -97,7 +99,9 @@ def held_out(registry: Registry, language: Language, apart: HeldOut, text: tuple
     else:
         words = dict(apart.sample)
         lines, on = list(prose_of(words, 2000, glue="")), "the words that were learned from, which flatters"
-    lines = [line for line in lines if any(map(language.owns, line))]
+    in_language = [line for line in lines if any(map(language.owns, line))]
+    # A text that was named is measured whole, as `bench encode-length` does it.
+    lines = lines if text and in_language else in_language
     if not lines:
         raise VocabkitError(f"no line of {language.name} is left to measure on; name held-out text with --text")
     return lines, on
@@ -115,7 +119,7 @@ def shape_before(base: Tokenizer, candidate: Tokenizer) -> tuple[Shape, str]:
 
     That is the base's own config.json, or the candidate's with the rows of the base, or DEFAULT_SHAPE.
     """
-    from vocabkit.report.cost import shape_of
+    from vocabkit.report.cost import shape_of, with_rows_of
     from vocabkit.vocabulary.checks import padded_rows
 
     for tokenizer, name in ((base, "the base's config.json"), (candidate, "this model's config.json")):
@@ -127,4 +131,4 @@ def shape_before(base: Tokenizer, candidate: Tokenizer) -> tuple[Shape, str]:
         if shape:
             rows = shape.vocabulary if tokenizer is base else padded_rows(base, base.size)
             return replace(shape, vocabulary=rows), name
-    return shape_of(DEFAULT_SHAPE), DEFAULT_SHAPE
+    return with_rows_of(shape_of(DEFAULT_SHAPE), base.padded_size), DEFAULT_SHAPE

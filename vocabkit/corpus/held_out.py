@@ -16,13 +16,16 @@ WORD = 2
 
 
 class HeldOut:
-    """Passes texts on without one line of ten, chosen by its bytes, so that equal lines stay together.
+    """Passes texts on without one line of `one_in`, chosen by its bytes, so that equal lines stay together.
+
+    one_in: 0 to pass every line on, for those who measure on another text.
 
     held_out: those lines, as many as are of use.  sample: lines that were passed on, and words of lists with their
     weights; all words, but only as many lines.  is_list: whether nothing but words of lists was read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, one_in: int = ONE_IN) -> None:
+        self._one_in = one_in
         self.held_out: list[str] = []
         self.sample: list[tuple[str, int]] = []
         self._lines = 0
@@ -41,7 +44,7 @@ class HeldOut:
             kept = []
             for line in text.text.split("\n"):
                 self._lines += bool(line.strip())
-                if zlib.crc32(line.encode("utf-8", "surrogatepass")) % ONE_IN:
+                if not self._one_in or zlib.crc32(line.encode("utf-8", "surrogatepass")) % self._one_in:
                     kept.append(line)
                 elif line.strip() and len(self.held_out) < MOST_LINES:
                     self.held_out.append(line)

@@ -65,16 +65,14 @@ def sizes_of(
     rows: of the vocabulary matrices at each point, padded.
     """
     before = points[0].texts[-1].per_character.value
-    # A base that is a tokenizer alone takes the rows of the shape; what counts is how many are new.
-    shift = shape.vocabulary - rows[0]
     found = []
     for point, row in zip(points, rows, strict=True):
         seen = None
         if budget_tokens and point.size:
             seen = (point.rarely_seen(budget_tokens, TIMES), point.rarely_seen(budget_tokens, 10 * TIMES))
         text = point.texts[-1]
-        cost = cost_of(shape, row + shift, before, text.per_character.value)
-        found.append(Size(point.size, row + shift, text, seen, cost))
+        cost = cost_of(shape, row, before, text.per_character.value)
+        found.append(Size(point.size, row, text, seen, cost))
     return found
 
 

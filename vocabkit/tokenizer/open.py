@@ -53,32 +53,34 @@ def _open_folder(folder: Path) -> Tokenizer:
     if json_path.is_file():
         return _from_json(json_path, model_path, sidecars, source=folder)
     if model_path:
-        return _open_file(model_path, sidecars)
+        return _open_file(model_path, sidecars, source=folder)
     ranks = sorted(folder.glob("*.tiktoken"))
     if ranks:
-        return _open_file(ranks[0], sidecars)
+        return _open_file(ranks[0], sidecars, source=folder)
     raise TokenizerError(
         f"{folder} holds no tokenizer.json, tokenizer.model or *.tiktoken; name the folder of a model or tokenizer"
     )
 
 
-def _open_file(path: Path, sidecars: Sidecars) -> Tokenizer:
+def _open_file(path: Path, sidecars: Sidecars, *, source: Path | None = None) -> Tokenizer:
+    """Open a file; `source` is the folder that was named when it was not the file itself."""
+    source = source or path
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:
         raise TokenizerError(f"{path} is empty; fetch it again")
     if head.lstrip()[:1] == b"{":
-        return _from_json(path, None, sidecars, source=path)
+        return _from_json(path, None, sidecars, source=source)
     if tiktoken_file.looks_like(head):
-        return ByteLevelBpe(path, tiktoken_file.read(path), sidecars)
+        return ByteLevelBpe(source, tiktoken_file.read(path), sidecars)
     proto = model_proto.read(path)
     kind = proto.trainer_spec.model_type
     if kind == model_proto.BPE_MODEL:
-        return SentencePieceBpe(path, proto, None, sidecars)
+        return SentencePieceBpe(source, proto, None, sidecars)
     if kind == model_proto.UNIGRAM_MODEL:
         from vocabkit.tokenizer.unigram import Unigram
 
-        return Unigram(path, proto, None, sidecars)
+        return Unigram(source, proto, None, sidecars)
     raise TokenizerError(f"{path} is a SentencePiece word or character model; only BPE and Unigram can be extended")
 
 
