@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import vocabkit as in_process
+from tiny_models import tiny
 
 from vocabkit.cli.rows import RowChoice, row_options
 from vocabkit.language import Language
@@ -57,6 +61,19 @@ def extended(smollm2_model: Path, chinese_lines: list[str], tmp_path_factory: py
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def small(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a narrow model with the same rows, for what hangs on neither width nor depth."""
+    return tiny(tmp_path_factory.mktemp("small") / "model", smollm2_folder, tied=True)
+
+
+@pytest.fixture(scope="module")
+def small_extended(small: Path, extended: Path) -> Path:
+    folder = small.parent / "out"
+    in_process("extend", "--lang", "zh", "--base", small, "--vocabulary", extended, "--init", "copy", "-o", folder)
+    return folder
+
+
 def test_plain_transformers_loads_it_and_english_is_what_it_was(
     smollm2_model: Path, extended: Path, chinese_lines: list[str]
 ) -> None:
@@ -83,29 +100,19 @@ def test_the_certificate_covers_the_weights(smollm2_model: Path, extended: Path)
     assert json.loads((extended / "vocabkit.json").read_text())["init"]
 
 
-def test_a_flipped_bit_in_the_weights_is_found(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in extended.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+def test_a_flipped_bit_in_the_weights_is_found(small: Path, small_extended: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small_extended, tmp_path / "copy")
     with (copy / "model.safetensors").open("r+b") as file:
-        file.seek(400_000_000)
+        file.seek(-1_000_000, os.SEEK_END)
         byte = file.read(1)[0]
-        file.seek(400_000_000)
+        file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
-    result = vocabkit("verify", str(copy), "--against", str(smollm2_model), "--json")
-    assert result.returncode == 1
+    result = in_process("verify", copy, "--against", small, "--json", code=1)
     assert "model.safetensors is not the file that was written" in result.stdout
 
 
-def test_an_old_row_that_changed_is_found(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
-    from vocabkit.rows.checkpoint import open_checkpoint
-
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in extended.iterdir():
-        if path.name != "vocabkit.json":
-            (copy / path.name).write_bytes(path.read_bytes())
+def test_an_old_row_that_changed_is_found(small: Path, small_extended: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small_extended, tmp_path / "copy", ignore=shutil.ignore_patterns("vocabkit.json"))
     rows = open_checkpoint(copy).input
     one = rows.tensor.nbytes // rows.tensor.shape[0]
     with (copy / "model.safetensors").open("r+b") as file:
@@ -114,26 +121,35 @@ def test_an_old_row_that_changed_is_found(smollm2_model: Path, extended: Path, t
         file.seek(rows.tensor.start + 49_200 * one)
         row = file.read(one)
         file.write(row)
-    result = vocabkit("verify", str(copy), "--against", str(smollm2_model), "--lang", "zh", "--json")
-    assert result.returncode == 1
+    result = in_process("verify", copy, "--against", small, "--lang", "zh", "--json", code=1)
     items = next(check["items"] for check in json.loads(result.stdout)["checks"] if check["name"] == "G10")
     assert "model.embed_tokens.weight: row 1234 changed" in items
     assert "model.embed_tokens.weight: row 49201 equals another new row" in items
 
 
-def test_a_dry_run_says_how_much_the_weights_grow(smollm2_model: Path, tmp_path: Path) -> None:
-    arguments = ["--base", str(smollm2_model), "--size", "100", "-o", str(tmp_path / "out"), "--dry-run"]
-    plan = json.loads(vocabkit("extend", "--lang", "zh", *arguments, "--json").stdout)
+def test_a_dry_run_says_how_much_the_weights_grow(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
+    arguments = [
+        "--base",
+        smollm2_model,
+        "--vocabulary",
+        extended,
+        "--size",
+        100,
+        "-o",
+        tmp_path / "out",
+        "--dry-run",
+    ]
+    plan = json.loads(in_process("extend", "--lang", "zh", *arguments, "--json").stdout)
     assert plan["padded_size"] == 49_280
     # 128 more rows of 576 float32 values; the head is tied.
     assert plan["weights_grow_bytes"] == 128 * 576 * 4
-    assert "Nothing was written" in vocabkit("extend", "--lang", "zh", *arguments).stdout
+    assert "Nothing was written" in in_process("extend", "--lang", "zh", *arguments).stdout
     assert not (tmp_path / "out").exists()
 
 
-def test_the_tokenizer_alone_on_request(smollm2_model: Path, extended: Path, tmp_path: Path) -> None:
-    arguments = ["--base", str(smollm2_model), "--vocabulary", str(extended), "--no-weights", "--size", "100"]
-    assert vocabkit("extend", "--lang", "zh", *arguments, "-o", str(tmp_path / "out"), "--json").returncode == 0
+def test_the_tokenizer_alone_on_request(small: Path, extended: Path, tmp_path: Path) -> None:
+    arguments = ["--base", small, "--vocabulary", extended, "--no-weights", "--size", 100]
+    in_process("extend", "--lang", "zh", *arguments, "-o", tmp_path / "out", "--json")
     assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
@@ -150,9 +166,8 @@ def test_the_tokenizer_alone_on_request(smollm2_model: Path, extended: Path, tmp
         ),
     ],
 )
-def test_bad_options_are_one_line(arguments: list[str], message: str, smollm2_model: Path, tmp_path: Path) -> None:
-    base = ["--base", str(smollm2_model), "--lang", "zh", "-o", str(tmp_path / "out")]
-    run = vocabkit("extend", *base, *arguments)
+def test_bad_options_are_one_line(arguments: list[str], message: str, small: Path, tmp_path: Path) -> None:
+    run = in_process("extend", "--base", small, "--lang", "zh", "-o", tmp_path / "out", *arguments, code=None)
     assert run.returncode in (1, 2)
     assert message in run.stderr
     assert "Traceback" not in run.stderr
