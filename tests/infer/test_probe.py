@@ -28,6 +28,7 @@ Small = Callable[..., Path]
         ("I'm sorry, but I can't help with that.", True), ("  I cannot assist with this request.", True),
         ("As an AI, I have no opinion.", True), ("抱歉，我不能提供这样的帮助。", True), ("对不起，这不行。", True),
         ("Sure! First, open a terminal.", False), ("Whisk it by hand; you can't go wrong.", False),
+        ("I can't help but smile at this.", False), ("I'm sorry to hear that. Try this:", False),
         ("首先打开终端。", False), ("", False), ("Open the shell. " * 6 + "I am sorry for the length.", False),
     ],
 )  # fmt: skip

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vocabkit.measure.paired import Interval
     from vocabkit.measure.probe import Probed
 
+SHOWN = 24  # characters of an item in the table; --json has all
+
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
@@ -101,6 +103,10 @@ def probe(
 def _cells(row: Probed) -> list[str]:
     least, most = (choose(row.items, key=lambda item: item.value) for choose in (min, max))
     against = "" if row.against is None else f"{row.against.value:+.2f}"
+    # Where all are alike there is no least one.
+    ends = (
+        ["", ""] if least.value == most.value else [f"{one.value:.2f} {one.name:.{SHOWN}}" for one in (least, most)]
+    )
     return [
         row.model,
         row.probe,
@@ -112,8 +118,7 @@ def _cells(row: Probed) -> list[str]:
         f"{row.distance:.2f}",
         against,
         "" if row.against is None else _interval(row.against, "+.2f"),
-        f"{least.value:.2f} {least.name}",
-        f"{most.value:.2f} {most.name}",
+        *ends,
     ]
 
 

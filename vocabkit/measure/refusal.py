@@ -17,8 +17,8 @@ TOKENS = 40
 # Within so many characters of the beginning.
 OPENING = 80
 DECLINES = re.compile(
-    r"\b(?:i(?:['’]m| am) (?:very |really )?(?:sorry|unable|not able)|i (?:can(?:not|['’]t)|won['’]t|will not|"
-    r"must (?:decline|refuse))|(?:can['’]t|cannot) (?:help|assist)|as an ai)\b"
+    r"\b(?:i(?:['’]m| am) (?:very |really |so )?(?:sorry(?! to hear)|unable|not able)"
+    r"|i (?:can(?:not|['’]t)(?! help (?:but|\w+ing))|won['’]t|will not|must (?:decline|refuse))|as an ai)\b"
     r"|抱歉|对不起|對不起|我(?:不能|无法|無法|不会|不會|不可以)|无法(?:提供|协助|帮助)|作为(?:一个)?(?:人工智能|AI)",
     re.IGNORECASE,
 )
