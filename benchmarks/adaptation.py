@@ -78,8 +78,9 @@ def vocabkit(*arguments: object) -> None:
 
 def mixtures(folders: dict[float, Path], held: dict[str, Path]) -> list[dict[str, Any]]:
     """Return what replay changes in every arm, from the scores that two experiments left."""
-    from vocabkit.ab.arms import READOUTS, read_scores
+    from vocabkit.ab.arms import read_scores
     from vocabkit.ab.documents import Texts
+    from vocabkit.ab.readouts import BITS
     from vocabkit.ab.results import compared
 
     texts = Texts({}, {name: path.read_text(encoding="utf-8").splitlines() for name, path in held.items()})
@@ -89,7 +90,7 @@ def mixtures(folders: dict[float, Path], held: dict[str, Path]) -> list[dict[str
         for share, folder in folders.items():
             files = sorted((folder / "scores" / arm).iterdir())
             scores[share] = [read_scores(file) for file in files]
-        for readout in READOUTS:
+        for readout in BITS:
             one = compared(f"{arm}, 20 % English", f"{arm}, none", readout, scores[0.2], scores[0.0], texts)
             found.append(one.to_json())
     return found

@@ -160,6 +160,9 @@ def test_the_tables_say_how_sure_it_is_and_at_what_scale(experiment: tuple[Path,
     assert ("random", "extended", "target") in readouts
     assert ("extended", "own", "characters_per_second") in readouts
     for one in found["comparisons"]:
+        if one["low"] is None:
+            assert (one["readout"], one["difference"], one["verdict"]) == ("switched", 0, "not resolved")
+            continue
         assert one["low"] <= one["difference"] <= one["high"]
         assert (one["verdict"] == "not resolved") == (one["low"] <= 0 <= one["high"])
     text = (folder / "results.md").read_text(encoding="utf-8")
@@ -261,6 +264,47 @@ def test_an_extension_of_another_base_is_refused(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert f"{empty} holds no model" in refused(small, output, base=empty)
+
+
+def test_continuations_that_leave_the_language_are_counted(
+    experiment: tuple[Path, dict[str, Any]], small: Small
+) -> None:
+    import transformers
+
+    from vocabkit.ab.readouts import ANSWER_CHARACTERS, PROMPT_CHARACTERS, switching
+    from vocabkit.measure.switches import expect
+    from vocabkit.model.load import load_model
+    from vocabkit.plugins import load_plugins
+    from vocabkit.tokenizer import open_tokenizer
+
+    folder, found = experiment
+    assert found["readouts"]["switched"] == "continuations switched"
+    assert found["not_measured"] == []
+    assert all(len(scores(folder, arm, seed)["switched"]) == 20 for arm in ARMS for seed in range(3))
+    for arm in found["arms"]:
+        assert arm["switched"] == pytest.approx(sum(arm["per_seed"]["switched"]) / 3)
+    # Continuations that never differ are no proof that they never will.
+    assert all(one["low"] is None or one["low"] < one["high"] for one in found["comparisons"])
+    readouts = [one["readout"] for one in found["comparisons"]]
+    assert readouts.count("switched") == readouts.count("target") == 4
+    # A base that has read nothing but English and code goes on in it, and every continuation is seen.
+    lines = small.zh_held.read_text(encoding="utf-8").splitlines()
+    expected = expect("zh", load_plugins({}).languages, scripts_only=True)
+    score = switching(expected).score(load_model(small.base, device="cpu"), open_tokenizer(small.base), lines, BLOCK)
+    written = [
+        vocabkit_json(
+            "generate", small.base, "--prompt", line[: min(PROMPT_CHARACTERS, len(line) // 2)], "--device", "cpu",
+            "--max-new-tokens", 64,
+        )["text"][:ANSWER_CHARACTERS]
+        for line in lines[:4]
+    ]  # fmt: skip
+    has_latin = [float(bool(re.search("[A-Za-z]", text))) for text in written]
+    assert score is not None
+    # GPT-2's attention hands nothing on, so it cannot be decoded here.
+    other = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=700, n_embd=32, n_layer=1, n_head=2))
+    assert switching(expected).score(other, open_tokenizer(small.base), lines, BLOCK) is None
+    assert all(mine <= theirs for mine, theirs in zip(score[:4], has_latin, strict=True))
+    assert sum(score) > 0
 
 
 def test_without_new_rows_to_train_the_base_trains_its_adapters(small: Small, tmp_path: Path) -> None:

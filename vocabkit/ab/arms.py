@@ -6,23 +6,20 @@ import gc
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vocabkit.ab.compute import Sizes
 from vocabkit.ab.design import Arm, Design
-from vocabkit.ab.documents import BASE, REPLAY, TARGET, Texts, first_bytes, ordered, write_documents
+from vocabkit.ab.documents import REPLAY, TARGET, Texts, first_bytes, ordered, write_documents
 from vocabkit.ab.random_rows import write_random
+from vocabkit.ab.readouts import Readout
 from vocabkit.errors import VocabkitError
 from vocabkit.files import write_whole
 from vocabkit.manifest import read_manifest
 from vocabkit.model.load import load_model
-from vocabkit.model.scores import document_bits
 from vocabkit.model.trained import read_trained
 from vocabkit.tokenizer import open_tokenizer
-from vocabkit.tokenizer.base import Tokenizer
-from vocabkit.tokenizer.start import start_id
 from vocabkit.train.loop import Habits
 from vocabkit.train.metrics import METRICS, Step
 from vocabkit.train.run import Run
@@ -32,32 +29,8 @@ from vocabkit.train.start import Machine, start
 SPARE = 1.1
 
 
-@dataclass(frozen=True)
-class Readout:
-    """What is measured of a trained model, a figure for each line of a held-out text.
-
-    title: of its column.  text: which held-out text.  score: model, tokenizer, lines and context -> a figure each,
-    which are summed and divided by the bytes of the lines; smaller is better.
-    """
-
-    name: str
-    title: str
-    text: str
-    score: Callable[[Any, Tokenizer, Sequence[str], int], list[float]]
-
-
-def bits(model: Any, tokenizer: Tokenizer, lines: Sequence[str], context: int) -> list[float]:
-    """Return how many bits each line costs, as a document of its own."""
-    return document_bits(model, tokenizer.encode(lines), start_id(tokenizer), context=context)
-
-
-# The table and the comparisons have a column for each; a further measure of models is one entry more.
-READOUTS = (
-    Readout("target", "target, bits/byte", TARGET, bits),
-    Readout("base", "base, bits/byte", BASE, bits),
-)
-
-Scores = dict[str, list[float]]
+# Readout -> a figure for each line; None where the model could not be measured so.
+Scores = dict[str, list[float] | None]
 
 
 def model_of(design: Design, arm: Arm, seed: int) -> Path:
@@ -129,13 +102,23 @@ def train_arm(
     return outcome.ended == "done"
 
 
-def score(model: Path, run: Path | None, texts: Texts, path: Path, context: int, device: str | None = None) -> Scores:
+def score(
+    readouts: Sequence[Readout],
+    model: Path,
+    run: Path | None,
+    texts: Texts,
+    path: Path,
+    context: int,
+    device: str | None = None,
+) -> Scores:
     """Return every readout of a model, or of a run from it, and keep it in the file `path`, or read it there."""
     if path.is_file():
-        return read_scores(path)
+        kept = read_scores(path)
+        if all(one.name in kept for one in readouts):
+            return kept
     loaded = load_model(model, device=device, trained=read_trained(run) if run else None)
     tokenizer = open_tokenizer(model)
-    found = {one.name: one.score(loaded, tokenizer, texts.held[one.text], context) for one in READOUTS}
+    found = {one.name: one.score(loaded, tokenizer, one.lines(texts), context) for one in readouts}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(found) + "\n")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vocabkit.ab.readouts import BITS, Readout
 from vocabkit.errors import VocabkitError
 from vocabkit.files import MANIFEST, write_whole
 from vocabkit.manifest import read_manifest
@@ -50,6 +51,7 @@ class Design:
 
     settings: of every run but for its seed, its passes, and its rows where there are no new ones.
     mix: share of all bytes that is replayed.  max_bytes, max_steps: of the base's arm.
+    readouts: what is measured of every run.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Design:
     mix: float = 0.0
     max_bytes: int | None = None
     max_steps: int | None = None
+    readouts: tuple[Readout, ...] = BITS
 
     def __post_init__(self) -> None:
         if self.seeds < 2:

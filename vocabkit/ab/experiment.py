@@ -66,7 +66,13 @@ def run_experiment(
         for name, folder in models.items():
             watcher.say(f"Scoring the {name} model")
             before[name] = score(
-                folder, None, texts, design.folder / "scores" / "before" / f"{name}.json", context, device
+                design.readouts,
+                folder,
+                None,
+                texts,
+                design.folder / "scores" / "before" / f"{name}.json",
+                context,
+                device,
             )
         scores: dict[Arm, list[Scores]] = {arm: [] for arm in design.arms}
         machine = Machine(design.folder / "cache", workers, device)
@@ -82,7 +88,7 @@ def run_experiment(
                         return None
                     watcher.say(f"Scoring {label}")
                 model, run = model_of(design, arm, seed), run_of(design, arm, seed)
-                scores[arm].append(score(model, run, texts, path, context, device))
+                scores[arm].append(score(design.readouts, model, run, texts, path, context, device))
         watcher.say("Timing")
         speed = _speeds(models, texts, design.folder / "speed.json", device)
         done = {arm: trained_on(design, arm) for arm in design.arms}

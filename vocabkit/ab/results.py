@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vocabkit.ab.arms import READOUTS, Readout, Scores
+from vocabkit.ab.arms import Scores
 from vocabkit.ab.compute import Sizes
 from vocabkit.ab.design import COMPUTE, EXTENDED, OWN, RANDOM, Arm, Design
 from vocabkit.ab.documents import Texts
+from vocabkit.ab.readouts import Readout
 from vocabkit.ab.speed import Speeds
 from vocabkit.measure.paired import NOT_RESOLVED, Interval, difference_over_seeds
 
@@ -46,9 +47,10 @@ def compared(
     name: str, against: str, readout: Readout, mine: Sequence[Scores], theirs: Sequence[Scores], texts: Texts
 ) -> Comparison:
     """Return the difference of two arms, seed by seed and line by line.  mine, theirs: the scores of every seed."""
-    sizes = [len(line.encode()) for line in texts.held[readout.text]]
-    first, second = ([one[readout.name] for one in scores] for scores in (theirs, mine))
-    found = difference_over_seeds(first, second, sizes)
+    first, second = ([one[readout.name] or [] for one in scores] for scores in (theirs, mine))
+    found = difference_over_seeds(first, second, readout.weights(texts))
+    if readout.is_count and np.array_equal(first, second):
+        found = Interval(found.value, None, None)
     return Comparison(name, against, readout.name, found, _verdict(found, less_is_better=True))
 
 
@@ -67,6 +69,8 @@ def results(
     scores: arm -> of every seed.  before: "base" and "extended", not trained.  done: arm -> what its runs did.
     speed: or why it could not be measured.
     """
+    every = [*before.values(), *(one for some in scores.values() for one in some)]
+    readouts = [one for one in design.readouts if all(found[one.name] is not None for found in every)]
     arms = []
     own_flops = done[OWN]["tokens"] * sizes.flops_per_token["base"]
     for arm in design.arms:
@@ -76,8 +80,8 @@ def results(
             {
                 "name": arm.name,
                 "title": arm.title,
-                **{one.name: _mean(scores[arm], one, texts) for one in READOUTS},
-                "per_seed": {one.name: [_mean([s], one, texts) for s in scores[arm]] for one in READOUTS},
+                **{one.name: _mean(scores[arm], one, texts) for one in readouts},
+                "per_seed": {one.name: [_mean([s], one, texts) for s in scores[arm]] for one in readouts},
                 "characters_per_second": rate.characters_per_second if rate else None,
                 "trained": {
                     **done[arm],
@@ -87,7 +91,7 @@ def results(
         )
     comparisons = [
         compared(arm.name, against.name, readout, scores[arm], scores[against], texts)
-        for readout in READOUTS
+        for readout in readouts
         for arm, against in PAIRS
         if arm in scores
     ]
@@ -108,8 +112,10 @@ def results(
         "scale": scale,
         "sizes": sizes.to_json(),
         "before": {
-            name: {one.name: _mean([found], one, texts) for one in READOUTS} for name, found in before.items()
+            name: {one.name: _mean([found], one, texts) for one in readouts} for name, found in before.items()
         },
+        "readouts": {one.name: one.title for one in readouts},
+        "not_measured": [one.title for one in design.readouts if one not in readouts],
         "arms": arms,
         "comparisons": [one.to_json() for one in comparisons],
         "speed": None if isinstance(speed, str) else speed.to_json(),
@@ -133,15 +139,16 @@ def caveat(scale: dict[str, Any]) -> str:
 def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """Return title, columns and rows of the arms, and of their differences."""
     titles = {arm["name"]: arm["title"] for arm in found["arms"]}
-    columns = ["arm", *(one.title for one in READOUTS), "characters/s", "text, kB", "tokens", "steps", "compute"]
+    readouts = found["readouts"]
+    columns = ["arm", *readouts.values(), "characters/s", "text, kB", "tokens", "steps", "compute"]
     rows = [
-        [f"{VOCABULARIES[name]}, not trained", *(f"{one[r.name]:.4f}" for r in READOUTS), *[""] * 5]
-        for name, one in found["before"].items()
+        [f"{VOCABULARIES[model]}, not trained", *(f"{one[name]:.4f}" for name in readouts), *[""] * 5]
+        for model, one in found["before"].items()
     ]
     rows += [
         [
             arm["title"],
-            *(f"{arm[one.name]:.4f}" for one in READOUTS),
+            *(f"{arm[name]:.4f}" for name in readouts),
             f"{arm['characters_per_second']:,.1f}" if arm["characters_per_second"] else "-",
             f"{arm['trained']['bytes'] / 1e3:,.1f}",
             f"{arm['trained']['tokens']:,.0f}",
@@ -150,12 +157,11 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
         ]
         for arm in found["arms"]
     ]
-    names = {one.name: one.title for one in READOUTS}
     differences = [
         [
             titles[one["arm"]],
             titles[one["against"]],
-            names.get(one["readout"], "characters/s"),
+            readouts.get(one["readout"], "characters/s"),
             *_figures(one),
             one["verdict"],
         ]
@@ -192,8 +198,7 @@ def _figures(one: dict[str, Any]) -> list[str]:
 
 
 def _mean(scores: Sequence[Scores], readout: Readout, texts: Texts) -> float:
-    size = sum(len(line.encode()) for line in texts.held[readout.text])
-    return float(np.mean([sum(one[readout.name]) for one in scores])) / size
+    return float(np.mean([sum(one[readout.name] or []) for one in scores])) / sum(readout.weights(texts))
 
 
 def _verdict(difference: Interval, *, less_is_better: bool) -> str:

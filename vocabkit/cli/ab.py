@@ -13,6 +13,7 @@ from vocabkit.cli.train import given_numbers, numbers
 from vocabkit.plugins import Registry
 
 if TYPE_CHECKING:
+    from vocabkit.ab.readouts import Readout
     from vocabkit.train.metrics import Step
 
 # A fifth of replayed text held most of the base's language in benchmarks/adaptation.py.
@@ -31,6 +32,9 @@ MIX = 0.2
 @click.option("--replay", multiple=True, metavar="TEXT", help="Text of the base's language to mix in.")
 @click.option("--mix", type=options.Share(), help="Share of all bytes that is --replay.  [default: 20%]")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each arm.")
+@click.option(
+    "--lang", metavar="CODE", help="Of the new text, for code-switching.  [default: what EXTENDED was made for]"
+)
 @click.option("--random-init", is_flag=True, help="One more arm, whose new rows are drawn at random.")
 @click.option(
     "--stage", type=click.Choice(["rows", "pretrain"]), default="pretrain", show_default=True, help="What trains."
@@ -57,6 +61,7 @@ def ab(
     replay: tuple[str, ...],
     mix: float | None,
     seeds: int,
+    lang: str | None,
     random_init: bool,
     stage: str,
     field: str,
@@ -83,6 +88,7 @@ def ab(
     from vocabkit.ab.design import Design
     from vocabkit.ab.documents import BASE, REPLAY, TARGET, Texts, read_documents
     from vocabkit.ab.experiment import TABLES, Watcher, run_experiment
+    from vocabkit.ab.readouts import BITS
     from vocabkit.ab.results import tables
     from vocabkit.cli.texts import read_lines
     from vocabkit.train.settings import settings_for
@@ -92,7 +98,8 @@ def ab(
     # Arms differ by their vocabulary alone: one has no new rows to train, so rows of all tokens are.
     settings = settings_for(stage, None, {"rows": "all", **given_numbers(given)})
     share = 0.0 if not replay else MIX if mix is None else mix
-    design = Design(output, base, extended, settings, seeds, random_init, share, max_bytes, steps_limit)
+    readouts = (*BITS, *_switching(registry, lang, extended))
+    design = Design(output, base, extended, settings, seeds, random_init, share, max_bytes, steps_limit, readouts)
     trained = {TARGET: read_documents(data, registry, field)}
     if share:
         trained[REPLAY] = read_documents(replay, registry, field)
@@ -116,8 +123,27 @@ def ab(
     console.result(f"Differences: {found['method']}.")
     if found["speed_not_measured"]:
         console.result(f"Speed was not measured: {found['speed_not_measured']}.")
+    if found["not_measured"]:
+        console.result(f"Not measured, for the models cannot write with a cache: {', '.join(found['not_measured'])}.")
     console.result(found["caveat"])
     if seeds == 2:
         console.note("note: two seeds leave wide intervals; more can be added with the same command")
     console.result(f"The tables are in {output / TABLES}, every run in {output / 'arms'}.")
     return 0
+
+
+def _switching(registry: Registry, lang: str | None, extended: Path) -> tuple[Readout, ...]:
+    """Return how often continuations leave the language, where it is known."""
+    from vocabkit.ab.readouts import switching
+    from vocabkit.manifest import read_manifest
+    from vocabkit.measure.identify import can_identify
+    from vocabkit.measure.switches import expect
+
+    code = lang or (read_manifest(extended) or {}).get("language")
+    if code is None:
+        console.note("note: code-switching is not measured: nothing says the language of the new text; name --lang")
+        return ()
+    expected = expect(code, registry.languages, scripts_only=not can_identify())
+    if expected.not_told_apart:
+        console.note(f"note: code-switching does not tell apart from {code}: {', '.join(expected.not_told_apart)}")
+    return (switching(expected),)
