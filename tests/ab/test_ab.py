@@ -305,6 +305,11 @@ def test_continuations_that_leave_the_language_are_counted(
     assert switching(expected).score(other, open_tokenizer(small.base), lines, BLOCK) is None
     assert all(mine <= theirs for mine, theirs in zip(score[:4], has_latin, strict=True))
     assert sum(score) > 0
+    # Of the lines themselves: the Latin letters in their second halves.
+    halves = [line[min(PROMPT_CHARACTERS, len(line) // 2) :][:ANSWER_CHARACTERS] for line in lines]
+    most = sum(bool(re.search("[A-Za-z]", half)) for half in halves) / len(halves)
+    assert 0 <= found["references"]["switched"] <= most
+    assert "held-out lines themselves" in (folder / "results.md").read_text(encoding="utf-8")
 
 
 def test_without_new_rows_to_train_the_base_trains_its_adapters(small: Small, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Readout:
     score: model, tokenizer, lines and context -> a figure each, None where the model cannot be measured so.
     weight: what the sum of figures is divided by the sum of.
     is_count: a figure is 0 or 1, so lines that never differ do not say how rare a difference is.
+    reference: the same figures of the lines themselves, which people wrote, where they have any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Readout:
     weight: Callable[[str], float]
     most: int | None = None
     is_count: bool = False
+    reference: Callable[[Sequence[str]], list[float]] | None = None
 
     def lines(self, texts: Texts) -> list[str]:
         """Return the lines that are measured."""
@@ -69,20 +71,34 @@ def switching(expected: Expected) -> Readout:
     """Return a readout of how many continuations of held-out lines hold another language than `expected`.
 
     The model goes on from the first half of a line, greedily; what it writes is cut at ANSWER_CHARACTERS characters.
-    The share of samples with more than one language is the metric of arXiv 2401.01055.
+    The share of samples with more than one language is the metric of arXiv 2401.01055.  Text about commands or brands
+    holds foreign words by right, so the other halves of the lines are the measure of it.
     """
 
+    def counted(texts: Sequence[str], prompts: Sequence[str]) -> list[float]:
+        answers = [Answer(text[:ANSWER_CHARACTERS], prompt) for text, prompt in zip(texts, prompts, strict=True)]
+        return [float(switched(answer, expected, filtered=True).other_letters > 0) for answer in answers]
+
     def score(model: Any, tokenizer: Tokenizer, lines: Sequence[str], context: int) -> list[float] | None:
-        prompts = [line[: min(PROMPT_CHARACTERS, max(1, len(line) // 2))] for line in lines]
+        prompts = _beginnings(lines)
         try:
             written = _continued(model, tokenizer, prompts, context)
         # A model that cannot be decoded with a cache, or whose context is too short, is compared by its bits alone.
         except VocabkitError:
             return None
-        answers = [Answer(text[:ANSWER_CHARACTERS], prompt) for text, prompt in zip(written, prompts, strict=True)]
-        return [float(switched(answer, expected, filtered=True).other_letters > 0) for answer in answers]
+        return counted(written, prompts)
 
-    return Readout("switched", "continuations switched", TARGET, score, lambda line: 1.0, SWITCH_LINES, True)
+    def reference(lines: Sequence[str]) -> list[float]:
+        prompts = _beginnings(lines)
+        return counted([line[len(prompt) :] for line, prompt in zip(lines, prompts, strict=True)], prompts)
+
+    return Readout(
+        "switched", "continuations switched", TARGET, score, lambda line: 1.0, SWITCH_LINES, True, reference
+    )
+
+
+def _beginnings(lines: Sequence[str]) -> list[str]:
+    return [line[: min(PROMPT_CHARACTERS, max(1, len(line) // 2))] for line in lines]
 
 
 def _continued(model: Any, tokenizer: Tokenizer, prompts: Sequence[str], context: int) -> list[str]:

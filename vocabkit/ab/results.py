@@ -51,7 +51,11 @@ def compared(
     found = difference_over_seeds(first, second, readout.weights(texts))
     if readout.is_count and np.array_equal(first, second):
         found = Interval(found.value, None, None)
-    return Comparison(name, against, readout.name, found, _verdict(found, less_is_better=True))
+    verdict = _verdict(found, less_is_better=True)
+    if readout.is_count:
+        # Neither is good in itself: the text that people wrote says how many belong there.
+        verdict = {"better": "fewer", "worse": "more"}.get(verdict, verdict)
+    return Comparison(name, against, readout.name, found, verdict)
 
 
 def results(
@@ -116,6 +120,11 @@ def results(
         },
         "readouts": {one.name: one.title for one in readouts},
         "not_measured": [one.title for one in design.readouts if one not in readouts],
+        "references": {
+            one.name: sum(one.reference(one.lines(texts))) / sum(one.weights(texts))
+            for one in readouts
+            if one.reference is not None
+        },
         "arms": arms,
         "comparisons": [one.to_json() for one in comparisons],
         "speed": None if isinstance(speed, str) else speed.to_json(),
@@ -157,6 +166,9 @@ def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]
         ]
         for arm in found["arms"]
     ]
+    if found["references"]:
+        shares = (f"{found['references'][name]:.4f}" if name in found["references"] else "" for name in readouts)
+        rows.insert(0, ["held-out lines themselves", *shares, *[""] * 5])
     differences = [
         [
             titles[one["arm"]],
