@@ -102,14 +102,15 @@ def score(
     for number, question in enumerate(questions, 1):
         shown = _shown(question, shots)
         if LETTERS in scoring:
-            bits, left = _bits(subject, question, shown, style, question.letters, lambda one: one.letters)
+            prompt, left = _fitting(subject, question, shown, style, question.letters, lambda one: one.letters)
             shortened += left
-            found[LETTERS].append(_prediction(question, bits))
+            found[LETTERS].append(_prediction(question, subject.bits(prompt, question.letters)))
         if TEXTS in scoring or PER_BYTE in scoring:
-            bits, left = _bits(
+            prompt, left = _fitting(
                 subject, question, shown, style.without_choices, question.choices, lambda one: one.choices
             )
             shortened += left and LETTERS not in scoring
+            bits = subject.bits(prompt, question.choices)
             if TEXTS in scoring:
                 found[TEXTS].append(_prediction(question, bits))
             if PER_BYTE in scoring:
@@ -134,7 +135,7 @@ def write(
     prompts, shortened = [], 0
     for question in questions:
         prompt, left = _fitting(
-            subject, question, _shown(question, shots), style, "", lambda one: one.letters, max_new_tokens
+            subject, question, _shown(question, shots), style, [""], lambda one: one.letters, max_new_tokens
         )
         prompts.append(prompt)
         shortened += left
@@ -187,18 +188,6 @@ def _shown(question: Question, shots: Mapping[str, Sequence[Question]]) -> list[
     return [one for one in shots.get(question.subject, ()) if one.text != question.text]
 
 
-def _bits(
-    subject: Subject,
-    question: Question,
-    shots: Sequence[Question],
-    style: Style,
-    answers: Sequence[str],
-    of: Callable[[Question], Sequence[str]],
-) -> tuple[list[float], bool]:
-    prompt, left = _fitting(subject, question, shots, style, answers, of, 0)
-    return subject.bits(prompt, answers), left
-
-
 def _fitting(
     subject: Subject,
     question: Question,
@@ -206,13 +195,13 @@ def _fitting(
     style: Style,
     answers: Sequence[str],
     of: Callable[[Question], Sequence[str]],
-    room: int,
+    room: int = 0,
 ) -> tuple[str, bool]:
     """Return the prompt with as many of the last shots as fit, and whether some were left out."""
     for left in range(len(shots) + 1):
         kept = shots[left:]
         prompt = style.prompt(question, kept, [of(one)[one.answer or 0] for one in kept])
-        if subject.fits(prompt, answers or [""], room):
+        if subject.fits(prompt, answers, room):
             return prompt, left > 0
     raise VocabkitError(
         f"{question.where} is longer than the model's context; leave it out, or stretch the context with --rope"
